@@ -1,0 +1,200 @@
+// The box seen from the host: start it, find it, kill it, run commands in it.
+//
+// The box is the node: a process with its own PID, mount, network, IPC and
+// host-name namespaces. All that runs in it dies with that process, and with
+// the namespaces go the mounts and interfaces.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// boxName is the box's argv[0]; with the state folder after it, it identifies
+// a cluster's box without any pid file.
+const boxName = "ephemeron-node"
+
+// findBoxes returns the processes that are this cluster's box: none or one,
+// more only if somebody went around the lock.
+func (c *Cluster) findBoxes() []int {
+	var pids []int
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		// A zombie's command line is empty.
+		line, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		if args := strings.Split(string(line), "\x00"); len(args) > 2 && args[0] == boxName && args[1] == c.Dir {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// box returns the box's process id, 0 if there is none.
+func (c *Cluster) box() int {
+	if pids := c.findBoxes(); len(pids) > 0 {
+		return pids[0]
+	}
+	return 0
+}
+
+// ensureBox starts the box unless it is there and answers.
+func (c *Cluster) ensureBox(ctx context.Context) (pid int, err error) {
+	pids := c.findBoxes()
+	if len(pids) == 1 {
+		if _, err := c.programs(ctx); err == nil {
+			return pids[0], nil
+		}
+		fmt.Println("the node's first process does not answer: starting the node anew")
+	}
+	if err := c.clearBox(ctx, pids); err != nil {
+		return 0, err
+	}
+	hierarchies, err := cgroupHierarchies()
+	if err != nil {
+		return 0, err
+	}
+	if err := createCgroups(hierarchies, c.Net.cgroup()); err != nil {
+		return 0, err
+	}
+	if err := makeBoxFolders(c); err != nil {
+		return 0, err
+	}
+	return c.startBox(ctx)
+}
+
+func makeBoxFolders(c *Cluster) error {
+	for _, dir := range []string{c.path("run", "root"), c.path("node", "var"), c.path("logs")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startBox creates the namespaces with the box's process in them. The sockets
+// of the forward are opened here, on the host, and handed down: so the forward
+// is part of the box and dies with it.
+func (c *Cluster) startBox(ctx context.Context) (pid int, err error) {
+	ports, listeners, err := openForward(c.Ports)
+	if err != nil {
+		return 0, err
+	}
+	defer listeners.close()
+	c.Ports = ports
+	if err := writeFile(c.path("ports"), ports.String(), 0o644); err != nil {
+		return 0, err
+	}
+	log, err := os.OpenFile(c.Log("supervisor"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return 0, err
+	}
+	defer log.Close()
+	cmd := exec.Cmd{
+		Path:       c.Bin("cluster"),
+		Args:       []string{boxName, c.Dir, strconv.Itoa(c.Net.Index), listeners.targets()},
+		Dir:        "/",
+		Env:        []string{"PATH=" + c.boxPath()},
+		Stdout:     log,
+		Stderr:     log,
+		ExtraFiles: listeners.files,
+		SysProcAttr: &syscall.SysProcAttr{
+			Setsid:     true, // a Ctrl-C on `up` is not meant for the node
+			Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC,
+		},
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, fmt.Errorf("create the node's namespaces (is this root, with CAP_SYS_ADMIN?): %w", err)
+	}
+	died := make(chan error, 1)
+	go func() { died <- cmd.Wait() }()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if _, err = c.programs(ctx); err == nil {
+			return cmd.Process.Pid, nil
+		}
+		select {
+		case exit := <-died:
+			return 0, withLog(fmt.Errorf("the node's first process ended: %v", exit), c.Log("supervisor"))
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return 0, withLog(fmt.Errorf("the node's first process does not answer: %w", err), c.Log("supervisor"))
+		}
+	}
+}
+
+// boxPath is the PATH inside the box: ours first, then Debian's unpacked packages, then the machine's.
+func (c *Cluster) boxPath() string {
+	return strings.Join([]string{c.path("bin"), c.path("debian", "usr", "bin"), c.path("debian", "usr", "sbin"), "/usr/sbin", "/usr/bin", "/sbin", "/bin"}, ":")
+}
+
+// clearBox kills what is left of a box and removes what does not go by itself.
+func (c *Cluster) clearBox(ctx context.Context, pids []int) error {
+	for _, pid := range pids {
+		if err := killBox(ctx, pid); err != nil {
+			return err
+		}
+	}
+	if c.Net.Index == 0 {
+		return nil
+	}
+	if err := c.removeLink(ctx); err != nil {
+		return err
+	}
+	hierarchies, err := cgroupHierarchies()
+	if err != nil {
+		return err
+	}
+	return removeCgroups(ctx, hierarchies, c.Net.cgroup())
+}
+
+// killBox kills the first process of the box; the kernel then kills all others before it lets the first one go.
+func killBox(ctx context.Context, pid int) error {
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("kill the node's first process %d: %w", pid, err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if gone(pid) {
+			return nil
+		}
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			return fmt.Errorf("the node's first process %d was killed but does not go away: a process in it hangs in the kernel (see `ps -eo pid,stat,wchan:30,args`)", pid)
+		}
+		time.Sleep(10 * time.Millisecond) // not our child: there is nothing to wait on
+	}
+}
+
+// gone also takes a zombie for gone: whoever started it may reap it late or never.
+func gone(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	_, after, _ := strings.Cut(string(stat), ") ")
+	return strings.HasPrefix(after, "Z") || strings.HasPrefix(after, "X")
+}
+
+// inBox is a command that runs in all of the box's namespaces.
+func (c *Cluster) inBox(ctx context.Context, args ...string) (*exec.Cmd, error) {
+	box := c.box()
+	if box == 0 {
+		return nil, errors.New("the node is not running: start it with `cluster up`")
+	}
+	enter := []string{"-t", strconv.Itoa(box), "-m", "-u", "-i", "-n", "-p", "--wd=/", "--", "env", "PATH=" + c.boxPath(), "HOME=/root"}
+	cmd := exec.CommandContext(ctx, "nsenter", slices.Concat(enter, args)...)
+	return cmd, nil
+}

@@ -1,0 +1,3 @@
+module github.com/qualified/ephemeron/tests/cluster
+
+go 1.25
