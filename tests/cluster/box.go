@@ -194,7 +194,7 @@ func (c *Cluster) inBox(ctx context.Context, args ...string) (*exec.Cmd, error) 
 	if box == 0 {
 		return nil, errors.New("the node is not running: start it with `cluster up`")
 	}
-	enter := []string{"-t", strconv.Itoa(box), "-m", "-u", "-i", "-n", "-p", "--wd=/", "--", "env", "PATH=" + c.boxPath(), "HOME=/root"}
+	enter := []string{"-t", strconv.Itoa(box), "-m", "-u", "-i", "-n", "-p", "--", "env", "--chdir=/", "PATH=" + c.boxPath(), "HOME=/root"}
 	cmd := exec.CommandContext(ctx, "nsenter", slices.Concat(enter, args)...)
 	return cmd, nil
 }

@@ -73,6 +73,7 @@ func (c *Cluster) nodePrograms() [][]Program {
 					"--cluster-signing-cert-file=" + pki("ca.crt"),
 					"--cluster-signing-key-file=" + pki("ca.key"),
 					"--use-service-account-credentials=true",
+					"--flex-volume-plugin-dir=/var/lib/kubelet/volume-plugins", // the default is below /usr, read-only here
 					"--leader-elect=false",
 					// The defaults (20-50 requests a second, 5 workers) would be what a load test measures.
 					"--kube-api-qps=1000",
