@@ -1,0 +1,124 @@
+//! The programs' settings: flags and environment variables, read and validated once. Their help
+//! texts are the reference.
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{
+    CommandFactory, Parser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use crate::{
+    controller::settings::{ProbeChoice, RoutingChoice, Settings},
+    resource::domain::Domain,
+};
+
+/// Runs the controller: brings Ephemerons about, and deletes them when their time is over.
+#[derive(Debug, Parser)]
+#[command(name = "run", version)]
+pub struct Run {
+    /// The domain: a service answers at {name}.{domain}. At most 189 characters.
+    #[arg(long, env = "EPHEMERON_DOMAIN")]
+    pub domain: Domain,
+
+    /// The namespace of the Pods, Services and routes. Default: the one of the kubeconfig's context.
+    #[arg(long, env = "EPHEMERON_NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// How hosts are routed: `auto` (the one Gateway with a listener for *.{domain}, else an
+    /// Ingress), `ingress`, or a Gateway as NAMESPACE/NAME or NAMESPACE/NAME/LISTENER.
+    #[arg(long, env = "EPHEMERON_GATEWAY", default_value = "auto")]
+    pub gateway: RoutingChoice,
+
+    /// The ingress class where Ingresses are used. Default: the cluster's default class.
+    #[arg(long, env = "EPHEMERON_INGRESS_CLASS")]
+    pub ingress_class: Option<String>,
+
+    /// Where public URLs are probed: HOST or HOST:PORT, or `off` to count services as available
+    /// without. Default: the address that the Gateway or Ingress publishes, else the host's own in
+    /// DNS.
+    #[arg(long, env = "EPHEMERON_PROBE_ADDRESS")]
+    pub probe_address: Option<ProbeChoice>,
+
+    /// Only look after Ephemerons with these labels (a label selector). Default: all.
+    #[arg(long, env = "EPHEMERON_SELECTOR", default_value = "")]
+    pub selector: String,
+
+    /// Seconds that a container may take to stop.
+    #[arg(long, env = "EPHEMERON_GRACE_PERIOD", default_value = "5", value_parser = clap::value_parser!(u32).range(0..=3600))]
+    pub grace_period: u32,
+
+    /// The time in which a gateway must have answered a request, as a Gateway API duration such as
+    /// 30s. 0s: no limit, so that WebSockets and streams live on.
+    #[arg(long, env = "EPHEMERON_REQUEST_TIMEOUT", default_value = "0s", value_parser = duration)]
+    pub request_timeout: String,
+
+    /// Look at permissions, definitions, gateway, probe address and DNS, print what is found with
+    /// its remedy, and exit: with 0 if services can work, with 1 if not.
+    #[arg(long)]
+    pub check: bool,
+}
+
+impl Run {
+    /// The controller's settings; `namespace` is the one to use where none is set.
+    #[must_use]
+    pub fn settings(self, namespace: &str) -> Settings {
+        Settings {
+            domain: self.domain,
+            namespace: self.namespace.unwrap_or_else(|| namespace.into()),
+            selector: self.selector,
+            routing: self.gateway,
+            ingress_class: self.ingress_class,
+            probe: self.probe_address.unwrap_or(ProbeChoice::Published),
+            grace_period: Duration::from_secs(self.grace_period.into()),
+            request_timeout: self.request_timeout,
+        }
+    }
+}
+
+/// A duration of the Gateway API (GEP-2257).
+fn duration(text: &str) -> Result<String, String> {
+    text.parse::<gateway_api::Duration>().map(|_| text.to_owned())
+}
+
+/// Reads a program's settings from its arguments and environment.
+///
+/// # Errors
+///
+/// The code to exit with; what is wrong, or the help that was asked for, has been printed.
+pub fn parse<T: Parser>() -> Result<T, ExitCode> {
+    T::try_parse().map_err(|error| {
+        match named::<T>(&error) {
+            Some(line) => eprintln!("{line}"),
+            // Nothing can be done where not even this can be printed.
+            None => drop(error.print()),
+        }
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
+}
+
+/// One line that names the variable, not only the flag, that is missing or wrong.
+fn named<T: CommandFactory>(error: &clap::Error) -> Option<String> {
+    let text = |kind| match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        ContextValue::Strings(texts) => texts.first().cloned(),
+        _ => None,
+    };
+    let shown = text(ContextKind::InvalidArg)?;
+    let command = T::command();
+    let argument = command.get_arguments().find(|argument| argument.to_string() == shown)?;
+    let variable = argument.get_env()?.to_string_lossy();
+    let flag = argument.get_long()?;
+    match error.kind() {
+        ErrorKind::MissingRequiredArgument => {
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            Some(format!("{variable} (or --{flag}) is not set. {help}"))
+        }
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+            let value = text(ContextKind::InvalidValue).unwrap_or_default();
+            let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+            Some(format!("{variable} (or --{flag}) cannot be {value:?}: {why}"))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,130 @@
+//! The children that an Ephemeron should have: data in, documents out.
+
+mod httproute;
+mod ingress;
+mod pod;
+mod service;
+
+use std::collections::BTreeMap;
+
+use gateway_api::httproutes::HttpRoute;
+use k8s_openapi::{
+    api::{
+        core::v1::{Pod, Service},
+        networking::v1::Ingress,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use super::{routing::Routing, settings::Settings, validate::Valid};
+use crate::resource::{Ephemeron, MANAGED_BY_LABEL, MANAGER, NAME_LABEL};
+
+/// The children as they should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    /// The Pod.
+    pub pod: Pod,
+    /// The Service in front of it.
+    pub service: Service,
+    /// What routes the host to the Service; None while nothing can.
+    pub route: Option<DesiredRoute>,
+}
+
+/// The routing child as it should be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DesiredRoute {
+    /// On a Gateway.
+    HttpRoute(HttpRoute),
+    /// By an ingress controller.
+    Ingress(Ingress),
+}
+
+/// The name of the port in the Pod and the Service.
+const PORT_NAME: &str = "http";
+
+/// The children of this Ephemeron under this routing. It cannot fail: what could is checked before.
+#[must_use]
+pub fn desired(valid: &Valid<'_>, routing: &Routing, settings: &Settings) -> Desired {
+    Desired {
+        pod: pod::pod(valid, settings),
+        service: service::service(valid, settings),
+        route: match routing {
+            Routing::Gateway(parent) => {
+                Some(DesiredRoute::HttpRoute(httproute::http_route(valid, parent, settings)))
+            }
+            Routing::Ingress { class } => Some(DesiredRoute::Ingress(ingress::ingress(valid, class, settings))),
+            Routing::Unavailable(_) => None,
+        },
+    }
+}
+
+/// Metadata that every child has: the Ephemeron's name, our labels, and the Ephemeron as its owner.
+fn metadata(ephemeron: &Ephemeron, settings: &Settings) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(ephemeron.name().into()),
+        namespace: Some(settings.namespace.clone()),
+        labels: Some(labels(ephemeron)),
+        owner_references: Some(vec![ephemeron.owner_reference()]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The labels of every child.
+fn labels(ephemeron: &Ephemeron) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (MANAGED_BY_LABEL.into(), MANAGER.into()),
+        (NAME_LABEL.into(), ephemeron.name().into()),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::{fixtures, routing::Parent, validate::validate};
+
+    fn parent() -> Parent {
+        Parent {
+            namespace: "gateways".into(),
+            name: "main".into(),
+            listener: "https".into(),
+            port: 443,
+            tls: true,
+            address: None,
+            controller: None,
+        }
+    }
+
+    fn documents(routing: &Routing, manifest: &str) -> Desired {
+        let (ephemeron, settings) = (fixtures::ephemeron(manifest), fixtures::settings());
+        let valid = validate(&ephemeron, &settings).expect("a valid spec");
+        let first = desired(&valid, routing, &settings);
+        assert_eq!(first, desired(&valid, routing, &settings), "the same from the same");
+        first
+    }
+
+    #[test]
+    fn the_least_that_can_be_said() {
+        let desired = documents(&Routing::Gateway(parent()), fixtures::MINIMAL);
+        insta::assert_yaml_snapshot!("minimal-pod", desired.pod);
+        insta::assert_yaml_snapshot!("minimal-service", desired.service);
+        let Some(DesiredRoute::HttpRoute(route)) = desired.route else { panic!("no HTTPRoute") };
+        insta::assert_yaml_snapshot!("minimal-httproute", route);
+    }
+
+    #[test]
+    fn all_that_can_be_said() {
+        let desired = documents(&Routing::Ingress { class: "traefik".into() }, fixtures::FULL);
+        insta::assert_yaml_snapshot!("full-pod", desired.pod);
+        let Some(DesiredRoute::Ingress(ingress)) = desired.route else { panic!("no Ingress") };
+        insta::assert_yaml_snapshot!("full-ingress", ingress);
+    }
+
+    #[test]
+    fn no_route_where_nothing_routes() {
+        let nothing = crate::resource::conditions::Finding::no(
+            crate::resource::conditions::Reason::NoGateway,
+            "no Gateway",
+        );
+        assert_eq!(documents(&Routing::Unavailable(nothing), fixtures::MINIMAL).route, None);
+    }
+}

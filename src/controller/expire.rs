@@ -1,0 +1,95 @@
+//! The end of a life: first the Ephemeron, then what hangs on it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Preconditions, PropagationPolicy},
+    runtime::controller::Action,
+};
+
+use super::{
+    apply::{self, ApplyError},
+    caches::Caches,
+    observe::observe,
+};
+use crate::resource::Ephemeron;
+
+/// When to look again if the Ephemeron changed at the last moment and its change does not show.
+const CHANGED: Duration = Duration::from_secs(1);
+
+/// The deletion failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExpireError {
+    /// Of the Ephemeron.
+    #[error("cannot delete the expired Ephemeron")]
+    Ephemeron(#[source] kube::Error),
+    /// Of a child; the garbage collector will follow.
+    #[error("the Ephemeron is deleted; its children are left to the garbage collector")]
+    Child(#[source] ApplyError),
+}
+
+/// Deletes an Ephemeron whose time is over.
+///
+/// Its own deletion decides: it carries the version on which the decision rests, so that an
+/// extension that came first wins and finds a whole service. Then route and Pod go at once; the
+/// Service, and what a crash in between leaves, is the garbage collector's, which removes only about
+/// 20 objects a second.
+///
+/// # Errors
+///
+/// A request failed for another reason than that something changed or is gone already.
+pub async fn expire(
+    client: &Client,
+    caches: &Caches,
+    ephemeron: &Ephemeron,
+    end: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Action, ExpireError> {
+    let name = ephemeron.name();
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: ephemeron.metadata.uid.clone(),
+            resource_version: ephemeron.metadata.resource_version.clone(),
+        }),
+        propagation_policy: Some(PropagationPolicy::Background),
+        ..DeleteParams::default()
+    };
+    match Api::<Ephemeron>::all(client.clone()).delete(name, &params).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        Err(kube::Error::Api(status)) if status.code == 409 => return Ok(Action::requeue(CHANGED)),
+        Err(error) => return Err(ExpireError::Ephemeron(error)),
+    }
+    tracing::info!(
+        ephemeron = name,
+        created = %ephemeron.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()).unwrap_or_default(),
+        late_ms = (now - end).num_milliseconds(),
+        "expired"
+    );
+    let observed = observe(caches, name);
+    caches.ephemerons.missing(name, ephemeron.metadata.uid.as_deref());
+    let deleted = tokio::join!(
+        async {
+            match &observed.http_route {
+                Some(route) => apply::delete(client, &caches.http_routes, ephemeron, route).await,
+                None => Ok(()),
+            }
+        },
+        async {
+            match &observed.ingress {
+                Some(ingress) => apply::delete(client, &caches.ingresses, ephemeron, ingress).await,
+                None => Ok(()),
+            }
+        },
+        async {
+            match &observed.pod {
+                Some(pod) => apply::delete(client, &caches.pods, ephemeron, pod).await,
+                None => Ok(()),
+            }
+        },
+    );
+    deleted.0.and(deleted.1).and(deleted.2).map_err(ExpireError::Child)?;
+    Ok(Action::await_change())
+}

@@ -1,0 +1,56 @@
+//! Ephemerons and settings that the unit tests of the pure modules share.
+
+use std::time::Duration;
+
+use super::settings::{ProbeChoice, RoutingChoice, Settings};
+use crate::resource::Ephemeron;
+
+/// The least that an Ephemeron can say.
+pub const MINIMAL: &str = r"
+apiVersion: qualified.io/v1alpha1
+kind: Ephemeron
+metadata: {name: minimal, uid: 0b0e, generation: 1, creationTimestamp: '2030-01-01T00:00:00Z'}
+spec:
+  lifetime: 30m
+  service: {image: nginx, port: 80}
+";
+
+/// Every field that an Ephemeron has.
+pub const FULL: &str = r"
+apiVersion: qualified.io/v1alpha1
+kind: Ephemeron
+metadata: {name: full, uid: 0b0e, generation: 1, creationTimestamp: '2030-01-01T00:00:00Z'}
+spec:
+  expirationTime: '2030-01-01T01:00:00Z'
+  service:
+    image: registry.example.com/app:1
+    port: 8080
+    command: [/app, serve]
+    workingDir: /srv
+    env: [{name: A, value: b}, {name: EMPTY}]
+    readinessProbe: {path: /ready, initialDelaySeconds: 1, periodSeconds: 2, timeoutSeconds: 3}
+    imagePullPolicy: IfNotPresent
+    resources: {limits: {cpu: 1, memory: 64Mi}, requests: {cpu: 100m}}
+    podLabels: {team: blue, ephemerons.qualified.io/group: a.b}
+    tlsSecretName: wildcard
+    ingressAnnotations: {example.com/key: value}
+";
+
+/// An Ephemeron from its manifest.
+pub fn ephemeron(manifest: &str) -> Ephemeron {
+    serde_saphyr::from_str(manifest).expect("a manifest")
+}
+
+/// The settings of a small installation.
+pub fn settings() -> Settings {
+    Settings {
+        domain: "example.com".parse().expect("a domain"),
+        namespace: "ephemerons".into(),
+        selector: String::new(),
+        routing: RoutingChoice::Automatic,
+        ingress_class: None,
+        probe: ProbeChoice::Published,
+        grace_period: Duration::from_secs(5),
+        request_timeout: "0s".into(),
+    }
+}

@@ -1,0 +1,41 @@
+//! What the controller may do: no more than it does. `k8s/controller/sa.yaml` grants exactly this.
+
+/// Verbs on one resource.
+#[derive(Clone, Copy, Debug)]
+pub struct Permission {
+    /// The API group; empty for the core group.
+    pub group: &'static str,
+    /// The resource's plural, with a subresource behind a slash.
+    pub resource: &'static str,
+    /// What is done with it.
+    pub verbs: &'static [&'static str],
+    /// Whether it is needed in the children's namespace only.
+    pub namespaced: bool,
+}
+
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
+const NETWORKING: &str = "networking.k8s.io";
+
+/// Everything that the controller does.
+pub const PERMISSIONS: &[Permission] = &[
+    cluster("qualified.io", "ephemerons", &["list", "watch", "patch", "delete"]),
+    cluster("qualified.io", "ephemerons/status", &["patch"]),
+    cluster("apiextensions.k8s.io", "customresourcedefinitions", &["get", "list", "watch"]),
+    cluster("", "namespaces", &["list", "watch"]),
+    cluster(GATEWAY_API, "gateways", &["list", "watch"]),
+    cluster(GATEWAY_API, "gatewayclasses", &["list", "watch"]),
+    cluster(NETWORKING, "ingressclasses", &["list", "watch"]),
+    children("", "pods", &["get", "list", "watch", "create", "delete"]),
+    children("", "services", &["get", "list", "watch", "create", "update"]),
+    children(GATEWAY_API, "httproutes", &["get", "list", "watch", "create", "update", "delete"]),
+    children(NETWORKING, "ingresses", &["get", "list", "watch", "create", "update", "delete"]),
+    children("discovery.k8s.io", "endpointslices", &["list", "watch"]),
+];
+
+const fn cluster(group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Permission {
+    Permission { group, resource, verbs, namespaced: false }
+}
+
+const fn children(group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Permission {
+    Permission { group, resource, verbs, namespaced: true }
+}

@@ -1,0 +1,194 @@
+//! Asks public URLs whether they answer, beside the reconciles, until they do.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use http_body_util::Empty;
+use hyper::{Request, body::Bytes, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::{net::TcpStream, sync::Semaphore, task::AbortHandle, time};
+use tokio_rustls::TlsConnector;
+
+use super::{caches::Listeners, insecure, trouble::root_cause};
+
+/// What to ask for, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The UID of the Pod that should answer: another Pod is another question.
+    pub pod: String,
+    /// The host to ask for.
+    pub host: String,
+    /// The path to ask for.
+    pub path: String,
+    /// Whether to speak TLS.
+    pub tls: bool,
+    /// Where to connect to: a host name or an IP address.
+    pub address: String,
+    /// The port to connect to.
+    pub port: u16,
+}
+
+/// What is known of a public URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reachability {
+    /// Nothing yet: the first answer is awaited.
+    Unknown,
+    /// It answered as a readiness probe must, with a status from 200 to 399.
+    Answered,
+    /// No connection to the address; why.
+    Unreachable(String),
+    /// A connection, but not such an answer; what came instead.
+    NotAnswering(String),
+}
+
+/// Requests that are under way at once.
+const CONCURRENCY: usize = 64;
+/// In which a request must be answered.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Between the first two requests; doubled each time, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Bytes of an answer's head that are read; its body is not.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// The probes of one controller. Each is a task that asks until it is answered, and has its
+/// Ephemeron looked at when what is known changes.
+#[derive(Debug)]
+pub struct Prober {
+    probes: Mutex<HashMap<String, Probe>>,
+    permits: Arc<Semaphore>,
+    listeners: Listeners,
+}
+
+#[derive(Debug)]
+struct Probe {
+    target: Target,
+    known: Arc<Mutex<Reachability>>,
+    task: AbortHandle,
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Prober {
+    /// A prober that tells `listeners` of changes.
+    #[must_use]
+    pub fn new(listeners: Listeners) -> Self {
+        Self { probes: Mutex::default(), permits: Arc::new(Semaphore::new(CONCURRENCY)), listeners }
+    }
+
+    /// What is known of the target; starts to ask if it is new. Does not wait.
+    pub fn ask(&self, name: &str, target: Target) -> Reachability {
+        let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(probe) = probes.get(name)
+            && probe.target == target
+        {
+            return probe.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        }
+        let known = Arc::new(Mutex::new(Reachability::Unknown));
+        let task = tokio::spawn(until_answered(
+            name.to_owned(),
+            target.clone(),
+            Arc::clone(&known),
+            Arc::clone(&self.permits),
+            self.listeners.clone(),
+        ));
+        probes.insert(name.into(), Probe { target, known, task: task.abort_handle() });
+        Reachability::Unknown
+    }
+
+    /// Asks no more for this Ephemeron.
+    pub fn forget(&self, name: &str) {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+}
+
+async fn until_answered(
+    name: String,
+    target: Target,
+    known: Arc<Mutex<Reachability>>,
+    permits: Arc<Semaphore>,
+    listeners: Listeners,
+) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let answer = {
+            // The semaphore is never closed.
+            let _permit = permits.acquire().await;
+            match time::timeout(TIMEOUT, request(&target)).await {
+                Ok(answer) => answer,
+                Err(_) => Reachability::NotAnswering(format!("no answer within {} s", TIMEOUT.as_secs())),
+            }
+        };
+        let changed = {
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            let changed = *known != answer;
+            known.clone_from(&answer);
+            changed
+        };
+        if changed {
+            listeners.name(&name);
+        }
+        if answer == Reachability::Answered {
+            return;
+        }
+        time::sleep(pause).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
+    }
+}
+
+/// One request. Redirects are not followed and certificates not verified: the question is whether
+/// requests get through, not by whose authority.
+async fn request(target: &Target) -> Reachability {
+    let connection = match TcpStream::connect((target.address.as_str(), target.port)).await {
+        Ok(connection) => connection,
+        Err(error) => return Reachability::Unreachable(error.to_string()),
+    };
+    let answer = if target.tls {
+        let Ok(name) = ServerName::try_from(target.host.clone()) else {
+            return Reachability::NotAnswering("its host is no name that TLS can ask for".into());
+        };
+        match TlsConnector::from(insecure::config()).connect(name, connection).await {
+            Ok(connection) => exchange(target, connection).await,
+            Err(error) => return Reachability::NotAnswering(format!("TLS: {error}")),
+        }
+    } else {
+        exchange(target, connection).await
+    };
+    match answer {
+        Ok(status) if (200..400).contains(&status) => Reachability::Answered,
+        Ok(status) => Reachability::NotAnswering(format!("status {status}")),
+        Err(error) => Reachability::NotAnswering(error),
+    }
+}
+
+async fn exchange(
+    target: &Target,
+    connection: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+) -> Result<u16, String> {
+    let explain = |error: hyper::Error| root_cause(&error);
+    let (mut sender, driver) = http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .handshake::<_, Empty<Bytes>>(TokioIo::new(connection))
+        .await
+        .map_err(explain)?;
+    let path = if target.path.starts_with('/') { target.path.clone() } else { format!("/{}", target.path) };
+    let request = Request::get(path)
+        .header("host", &target.host)
+        .header("user-agent", concat!("ephemeron-probe/", env!("CARGO_PKG_VERSION")))
+        .header("connection", "close")
+        .body(Empty::new())
+        .map_err(|error| error.to_string())?;
+    let mut driver = std::pin::pin!(driver);
+    tokio::select! {
+        answer = sender.send_request(request) => Ok(answer.map_err(explain)?.status().as_u16()),
+        end = &mut driver => Err(end.err().map_or("the connection was closed".into(), explain)),
+    }
+}

@@ -1,0 +1,163 @@
+//! What an installation has set for its controller, already validated.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use crate::resource::domain::Domain;
+
+/// The settings of one controller.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Services answer at `{name}.{domain}`.
+    pub domain: Domain,
+    /// The namespace of the children.
+    pub namespace: String,
+    /// Which Ephemerons are looked after: a label selector; empty for all.
+    pub selector: String,
+    /// How hosts are routed.
+    pub routing: RoutingChoice,
+    /// The class of Ingresses; None for the cluster's default.
+    pub ingress_class: Option<String>,
+    /// How public URLs are probed.
+    pub probe: ProbeChoice,
+    /// How long a container may take to stop before it is killed.
+    pub grace_period: Duration,
+    /// The `timeouts.request` of HTTPRoutes, as a Gateway API duration (GEP-2257); `0s` for none.
+    pub request_timeout: String,
+}
+
+/// Which routing an installation asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoutingChoice {
+    /// The one usable Gateway, else an Ingress.
+    Automatic,
+    /// This Gateway and nothing else; `listener` None for the one that suits best.
+    Gateway {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The listener's name (`sectionName`).
+        listener: Option<String>,
+    },
+    /// An Ingress, whatever Gateways there are.
+    Ingress,
+}
+
+/// The text does not name a way of routing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("write auto, ingress, NAMESPACE/NAME or NAMESPACE/NAME/LISTENER")]
+pub struct NotARouting;
+
+impl FromStr for RoutingChoice {
+    type Err = NotARouting;
+
+    fn from_str(text: &str) -> Result<Self, NotARouting> {
+        let parts: Vec<&str> = text.split('/').collect();
+        if parts.iter().any(|part| part.is_empty() || part.contains(char::is_whitespace)) {
+            return Err(NotARouting);
+        }
+        match parts[..] {
+            ["auto"] => Ok(Self::Automatic),
+            ["ingress"] => Ok(Self::Ingress),
+            [namespace, name] => {
+                Ok(Self::Gateway { namespace: namespace.into(), name: name.into(), listener: None })
+            }
+            [namespace, name, listener] => Ok(Self::Gateway {
+                namespace: namespace.into(),
+                name: name.into(),
+                listener: Some(listener.into()),
+            }),
+            _ => Err(NotARouting),
+        }
+    }
+}
+
+/// Where the public URL is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeChoice {
+    /// Nowhere: a service counts as available without.
+    Off,
+    /// At the address that the Gateway or Ingress says, else at the one that DNS has for the host.
+    Published,
+    /// At this address.
+    At {
+        /// A host name or an IP address.
+        host: String,
+        /// The port; None for the listener's.
+        port: Option<u16>,
+    },
+}
+
+/// The text is not an address to probe.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("write off, HOST or HOST:PORT (an IPv6 address in brackets)")]
+pub struct NotAnAddress;
+
+impl FromStr for ProbeChoice {
+    type Err = NotAnAddress;
+
+    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        if text.parse::<std::net::Ipv6Addr>().is_ok() {
+            return Ok(Self::At { host: text.into(), port: None });
+        }
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+                (host, Some(port.parse().map_err(|_| NotAnAddress)?))
+            }
+            _ => (text, None),
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+        if host.is_empty() || !(is_name || host.parse::<std::net::Ipv6Addr>().is_ok()) || port == Some(0) {
+            return Err(NotAnAddress);
+        }
+        Ok(Self::At { host: host.into(), port })
+    }
+}
+
+impl fmt::Display for RoutingChoice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Automatic => formatter.write_str("auto"),
+            Self::Ingress => formatter.write_str("ingress"),
+            Self::Gateway { namespace, name, listener: None } => write!(formatter, "{namespace}/{name}"),
+            Self::Gateway { namespace, name, listener: Some(listener) } => {
+                write!(formatter, "{namespace}/{name}/{listener}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routing_choices_are_read() {
+        assert_eq!("auto".parse(), Ok(RoutingChoice::Automatic));
+        assert_eq!("ingress".parse(), Ok(RoutingChoice::Ingress));
+        for text in ["a/b", "a/b/c"] {
+            assert_eq!(text.parse::<RoutingChoice>().map(|choice| choice.to_string()), Ok(text.into()));
+        }
+        for text in ["", "gateway", "/b", "a/", "a/b/c/d", "a /b"] {
+            assert_eq!(text.parse::<RoutingChoice>(), Err(NotARouting), "{text}");
+        }
+    }
+
+    #[test]
+    fn probe_addresses_are_read() {
+        let at = |host: &str, port| Ok(ProbeChoice::At { host: host.into(), port });
+        assert_eq!("off".parse(), Ok(ProbeChoice::Off));
+        assert_eq!("10.0.0.1".parse(), at("10.0.0.1", None));
+        assert_eq!("lb.example.com:8080".parse(), at("lb.example.com", Some(8080)));
+        assert_eq!("[fd00::1]:80".parse(), at("fd00::1", Some(80)));
+        assert_eq!("fd00::1".parse(), at("fd00::1", None));
+        assert_eq!("[fd00::1]".parse(), at("fd00::1", None));
+        for text in ["", ":80", "a:", "a:0", "a:99999", "http://a", "a b"] {
+            assert_eq!(text.parse::<ProbeChoice>(), Err(NotAnAddress), "{text}");
+        }
+    }
+}
