@@ -15,14 +15,15 @@ import (
 type AddOn struct {
 	Name string                                      // chosen by `up --gateways NAME,NAME`
 	Up   func(ctx context.Context, c *Cluster) error // idempotent; quick when there is nothing to do
+	Down func(ctx context.Context, c *Cluster) error // takes it off a running node; idempotent; may be nil
 	Try  func(c *Cluster) []string                   // lines for `status`: URLs and commands to try; may be nil
 }
 
 // addOns are all there are, in the order they start.
-var addOns = []AddOn{}
+var addOns = []AddOn{traefikAddOn, contourAddOn}
 
 // defaultAddOns are the ones a new cluster gets without --gateways.
-var defaultAddOns = []string{}
+var defaultAddOns = []string{"traefik"}
 
 // chooseAddOns resolves `--gateways`: what was asked for now, else at an
 // earlier `up`, else the default; and remembers it.
@@ -59,6 +60,23 @@ func pickAddOns(all []AddOn, names []string) ([]AddOn, error) {
 		}
 	}
 	return chosen, nil
+}
+
+// applyAddOns puts the chosen add-ons on the node and takes the others off it.
+func (c *Cluster) applyAddOns(ctx context.Context, chosen []AddOn) error {
+	for _, a := range addOns {
+		do := a.Down
+		if slices.ContainsFunc(chosen, func(other AddOn) bool { return other.Name == a.Name }) {
+			do = a.Up
+		}
+		if do == nil {
+			continue
+		}
+		if err := do(ctx, c); err != nil {
+			return fmt.Errorf("add-on %s: %w", a.Name, err)
+		}
+	}
+	return nil
 }
 
 // Kubectl runs kubectl as the administrator, with its output in a step's log.

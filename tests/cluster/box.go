@@ -23,10 +23,18 @@ import (
 // a cluster's box without any pid file.
 const boxName = "ephemeron-node"
 
+// boxProcess is a running box, as its command line tells.
+type boxProcess struct {
+	pid     int
+	index   int
+	forward forwardPlan
+	known   bool // false for one that another version of this tool started
+}
+
 // findBoxes returns the processes that are this cluster's box: none or one,
-// more only if somebody went around the lock.
-func (c *Cluster) findBoxes() []int {
-	var pids []int
+// more only after an `up` was killed at the wrong moment.
+func (c *Cluster) findBoxes() []boxProcess {
+	var boxes []boxProcess
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
@@ -35,31 +43,41 @@ func (c *Cluster) findBoxes() []int {
 		}
 		// A zombie's command line is empty.
 		line, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
-		if args := strings.Split(string(line), "\x00"); len(args) > 2 && args[0] == boxName && args[1] == c.Dir {
-			pids = append(pids, pid)
+		args := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
+		if len(args) < 2 || args[0] != boxName || args[1] != c.Dir {
+			continue
 		}
+		b := boxProcess{pid: pid}
+		if len(args) == 4 {
+			b.index, _ = strconv.Atoi(args[2])
+			b.forward, err = parseForward(args[3])
+			b.known = err == nil && b.index > 0
+		}
+		boxes = append(boxes, b)
 	}
-	return pids
+	return boxes
 }
 
 // box returns the box's process id, 0 if there is none.
 func (c *Cluster) box() int {
-	if pids := c.findBoxes(); len(pids) > 0 {
-		return pids[0]
+	if boxes := c.findBoxes(); len(boxes) > 0 {
+		return boxes[0].pid
 	}
 	return 0
 }
 
 // ensureBox starts the box unless it is there and answers.
 func (c *Cluster) ensureBox(ctx context.Context) (pid int, err error) {
-	pids := c.findBoxes()
-	if len(pids) == 1 {
+	boxes := c.findBoxes()
+	if len(boxes) == 1 && boxes[0].known {
 		if _, err := c.programs(ctx); err == nil {
-			return pids[0], nil
+			return boxes[0].pid, nil
 		}
 		fmt.Println("the node's first process does not answer: starting the node anew")
+	} else if len(boxes) > 0 {
+		fmt.Println("the node was started by another version of this tool: starting it anew")
 	}
-	if err := c.clearBox(ctx, pids); err != nil {
+	if err := c.clearBox(ctx, boxes); err != nil {
 		return 0, err
 	}
 	hierarchies, err := cgroupHierarchies()
@@ -69,34 +87,51 @@ func (c *Cluster) ensureBox(ctx context.Context) (pid int, err error) {
 	if err := createCgroups(hierarchies, c.Net.cgroup()); err != nil {
 		return 0, err
 	}
-	if err := makeBoxFolders(c); err != nil {
+	if err := c.makeBoxFolders(); err != nil {
 		return 0, err
 	}
+	fmt.Printf("start the node (takes about 5 s; logs: %s)\n", c.path("logs"))
 	return c.startBox(ctx)
 }
 
-func makeBoxFolders(c *Cluster) error {
+// makeBoxFolders makes the folders that the box needs. It first empties them if
+// the machine was restarted: etcd does not fsync here, so its data may be torn.
+func (c *Cluster) makeBoxFolders() error {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return err
+	}
+	last, err := os.ReadFile(c.path("node", "boot_id"))
+	if err == nil && string(last) != string(boot) {
+		fmt.Println("the machine was restarted since the node last ran: the cluster starts empty")
+	}
+	if string(last) != string(boot) {
+		stale, _ := filepath.Glob(c.path("logs", "*.log"))
+		stale = slices.DeleteFunc(stale, func(log string) bool { return strings.HasPrefix(filepath.Base(log), "up-") })
+		for _, path := range append(stale, c.path("node")) {
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
+		}
+	}
 	for _, dir := range []string{c.path("run", "root"), c.path("node", "var"), c.path("logs")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
-	return nil
+	return writeFile(c.path("node", "boot_id"), string(boot), 0o644)
 }
 
 // startBox creates the namespaces with the box's process in them. The sockets
 // of the forward are opened here, on the host, and handed down: so the forward
 // is part of the box and dies with it.
 func (c *Cluster) startBox(ctx context.Context) (pid int, err error) {
-	ports, listeners, err := openForward(c.Ports)
+	forward, sockets, err := openForward()
 	if err != nil {
 		return 0, err
 	}
-	defer listeners.close()
-	c.Ports = ports
-	if err := writeFile(c.path("ports"), ports.String(), 0o644); err != nil {
-		return 0, err
-	}
+	defer closeAll(sockets)
+	c.Ports = forward.ports()
 	log, err := os.OpenFile(c.Log("supervisor"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return 0, err
@@ -104,12 +139,12 @@ func (c *Cluster) startBox(ctx context.Context) (pid int, err error) {
 	defer log.Close()
 	cmd := exec.Cmd{
 		Path:       c.Bin("cluster"),
-		Args:       []string{boxName, c.Dir, strconv.Itoa(c.Net.Index), listeners.targets()},
+		Args:       []string{boxName, c.Dir, strconv.Itoa(c.Net.Index), forward.String()},
 		Dir:        "/",
 		Env:        []string{"PATH=" + c.boxPath()},
 		Stdout:     log,
 		Stderr:     log,
-		ExtraFiles: listeners.files,
+		ExtraFiles: sockets,
 		SysProcAttr: &syscall.SysProcAttr{
 			Setsid:     true, // a Ctrl-C on `up` is not meant for the node
 			Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC,
@@ -143,9 +178,9 @@ func (c *Cluster) boxPath() string {
 }
 
 // clearBox kills what is left of a box and removes what does not go by itself.
-func (c *Cluster) clearBox(ctx context.Context, pids []int) error {
-	for _, pid := range pids {
-		if err := killBox(ctx, pid); err != nil {
+func (c *Cluster) clearBox(ctx context.Context, boxes []boxProcess) error {
+	for _, b := range boxes {
+		if err := killBox(ctx, b.pid); err != nil {
 			return err
 		}
 	}
@@ -192,7 +227,7 @@ func gone(pid int) bool {
 func (c *Cluster) inBox(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	box := c.box()
 	if box == 0 {
-		return nil, errors.New("the node is not running: start it with `cluster up`")
+		return nil, c.errNoNode()
 	}
 	enter := []string{"-t", strconv.Itoa(box), "-m", "-u", "-i", "-n", "-p", "--", "env", "--chdir=/", "PATH=" + c.boxPath(), "HOME=/root"}
 	cmd := exec.CommandContext(ctx, "nsenter", slices.Concat(enter, args)...)

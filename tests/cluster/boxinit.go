@@ -23,6 +23,10 @@ func runBox(args []string) error {
 	if err != nil {
 		return err
 	}
+	forward, err := parseForward(args[2])
+	if err != nil {
+		return err
+	}
 	c := &Cluster{Dir: args[0], Net: newNetwork(index)}
 	fmt.Printf("%s node starts\n", time.Now().Format(time.RFC3339))
 	if err := syscall.Sethostname([]byte(nodeName)); err != nil {
@@ -34,7 +38,7 @@ func runBox(args []string) error {
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644); err != nil {
 		return err
 	}
-	if err := serveForward(args[2], c.Net.Node); err != nil {
+	if err := serveForward(forward, c.Net.Node); err != nil {
 		return err
 	}
 	return newSupervisor(c).serve(ctx, c.socket())

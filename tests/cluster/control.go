@@ -4,7 +4,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -119,6 +122,7 @@ const readyTimeout = 2 * time.Minute
 // Ensure makes programs run inside the node as given and returns when they are ready.
 func (c *Cluster) Ensure(ctx context.Context, programs ...Program) error {
 	for _, p := range programs {
+		p.Digest = c.digestFiles(slices.Concat(p.Args, p.Files))
 		if err := c.control(ctx, "PUT", "/programs/"+url.PathEscape(p.Name), p, nil); err != nil {
 			return err
 		}
@@ -129,6 +133,23 @@ func (c *Cluster) Ensure(ctx context.Context, programs ...Program) error {
 		}
 	}
 	return nil
+}
+
+// digestFiles hashes the configuration files and certificates named in a command line.
+func (c *Cluster) digestFiles(args []string) string {
+	h := sha256.New()
+	for _, arg := range args {
+		if _, value, ok := strings.Cut(arg, "="); ok {
+			arg = value
+		}
+		if !strings.HasPrefix(arg, c.Etc("")+"/") && !strings.HasPrefix(arg, c.pki("")+"/") {
+			continue
+		}
+		b, _ := os.ReadFile(arg) // one that the program makes itself is not there yet
+		fmt.Fprintf(h, "%s %d\n", arg, len(b))
+		h.Write(b)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Remove stops a program and makes the supervisor forget it.

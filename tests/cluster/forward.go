@@ -18,64 +18,77 @@ import (
 // Ports are the host's loopback ports that reach the node's 80 and 443.
 type Ports struct{ HTTP, HTTPS int }
 
-func (p Ports) String() string { return fmt.Sprintf("%d %d\n", p.HTTP, p.HTTPS) }
+// forwardPlan says for each inherited socket which port of the host it listens
+// on and which of the node it leads to. On the box's command line it reads
+// forward=8080:80,8080:80,443:443.
+type forwardPlan []struct{ host, node int }
 
-func readPorts(path string) (p Ports) {
-	b, _ := os.ReadFile(path)
-	fmt.Sscan(string(b), &p.HTTP, &p.HTTPS)
-	return p
-}
-
-// forwardSockets are listening sockets of the host on their way into the box.
-type forwardSockets struct {
-	files []*os.File
-	ports []int // of the node, one for each file
-}
-
-func (f *forwardSockets) close() {
-	for _, file := range f.files {
-		file.Close()
+func (f forwardPlan) String() string {
+	var pairs []string
+	for _, p := range f {
+		pairs = append(pairs, fmt.Sprintf("%d:%d", p.host, p.node))
 	}
+	return "forward=" + strings.Join(pairs, ",")
 }
 
-// targets tells the box what each inherited socket is for.
-func (f *forwardSockets) targets() string {
-	var s []string
-	for _, p := range f.ports {
-		s = append(s, strconv.Itoa(p))
+func parseForward(s string) (forwardPlan, error) {
+	list, ok := strings.CutPrefix(s, "forward=")
+	if !ok || list == "" {
+		return nil, fmt.Errorf("%q is not a forward", s)
 	}
-	return "forward=" + strings.Join(s, ",")
+	var plan forwardPlan
+	for _, pair := range strings.Split(list, ",") {
+		var host, node int
+		if _, err := fmt.Sscanf(pair, "%d:%d", &host, &node); err != nil {
+			return nil, fmt.Errorf("%q is not a forward: %w", s, err)
+		}
+		plan = append(plan, struct{ host, node int }{host, node})
+	}
+	return plan, nil
+}
+
+func (f forwardPlan) ports() (ports Ports) {
+	for _, p := range f {
+		switch p.node {
+		case 80:
+			ports.HTTP = p.host
+		case 443:
+			ports.HTTPS = p.host
+		}
+	}
+	return ports
 }
 
 // openForward listens on loopback only: IPv4, and IPv6 where the machine has it.
-func openForward(last Ports) (Ports, *forwardSockets, error) {
-	sockets := &forwardSockets{}
-	pick := func(wanted, other, last int) (int, error) {
-		port, listeners, err := pickPort(listenLoopback, wanted, other, last)
+func openForward() (forwardPlan, []*os.File, error) {
+	var plan forwardPlan
+	var files []*os.File
+	for _, want := range []struct{ port, other int }{{80, 8080}, {443, 8443}} {
+		port, listeners, err := pickPort(listenLoopback, want.port, want.other)
 		for _, l := range listeners {
 			file, ferr := l.(*net.TCPListener).File()
 			l.Close()
 			err = errors.Join(err, ferr)
-			sockets.files = append(sockets.files, file)
-			sockets.ports = append(sockets.ports, wanted)
+			files = append(files, file)
+			plan = append(plan, struct{ host, node int }{port, want.port})
 		}
-		return port, err
+		if err != nil {
+			closeAll(files)
+			return nil, nil, err
+		}
 	}
-	http, err1 := pick(80, 8080, last.HTTP)
-	https, err2 := pick(443, 8443, last.HTTPS)
-	if err := errors.Join(err1, err2); err != nil {
-		sockets.close()
-		return Ports{}, nil, err
-	}
-	return Ports{http, https}, sockets, nil
+	return plan, files, nil
 }
 
-// pickPort takes the port of last time, the wanted one, or the first free one from other on.
-func pickPort(listen func(int) ([]net.Listener, error), wanted, other, last int) (int, []net.Listener, error) {
-	candidates := []int{wanted}
-	if last != 0 {
-		candidates = []int{last, wanted}
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
 	}
+}
+
+// pickPort takes the wanted port, or the first free one from other on.
+func pickPort(listen func(int) ([]net.Listener, error), wanted, other int) (int, []net.Listener, error) {
+	candidates := []int{wanted}
 	for p := other; p < other+20; p++ {
 		candidates = append(candidates, p)
 	}
@@ -110,20 +123,15 @@ func listenLoopback(port int) ([]net.Listener, error) {
 
 // serveForward runs inside the box: it accepts from the host's sockets, which
 // came as descriptors 3 and up, and connects to the node.
-func serveForward(targets string, node netip.Addr) error {
-	list := strings.TrimPrefix(targets, "forward=")
-	if list == "" {
-		return nil
-	}
-	for i, port := range strings.Split(list, ",") {
-		file := os.NewFile(uintptr(3+i), "forward to "+port)
-		syscall.CloseOnExec(3 + i)
+func serveForward(plan forwardPlan, node netip.Addr) error {
+	for i, p := range plan {
+		file := os.NewFile(uintptr(3+i), "forward")
 		l, err := net.FileListener(file)
 		file.Close()
 		if err != nil {
-			return fmt.Errorf("forward to port %s: %w", port, err)
+			return fmt.Errorf("forward from port %d: %w", p.host, err)
 		}
-		go acceptForward(l, net.JoinHostPort(node.String(), port))
+		go acceptForward(l, net.JoinHostPort(node.String(), strconv.Itoa(p.node)))
 	}
 	return nil
 }

@@ -63,7 +63,10 @@ func (c *Cluster) dispatch(ctx context.Context, command string, args []string) e
 	case "up":
 		gateways := flags.String("gateways", "", "gateways to run, by name; none for none; default: as at the last up")
 		flags.Parse(args)
-		return c.up(ctx, *gateways)
+		if err := c.up(ctx, *gateways); err != nil {
+			return fmt.Errorf("%w\n`cluster up` goes on from here; if it fails again, `cluster down` and `cluster up` start from nothing but keep what is built", err)
+		}
+		return nil
 	case "down":
 		purge := flags.Bool("purge", false, "remove what was built and downloaded, too")
 		flags.Parse(args)
@@ -72,7 +75,7 @@ func (c *Cluster) dispatch(ctx context.Context, command string, args []string) e
 		return c.status(ctx)
 	case "env":
 		if c.Net.Index == 0 {
-			return errNotUp
+			return c.errNoNode()
 		}
 		fmt.Print(renderEnv(c))
 		return nil
@@ -89,7 +92,13 @@ func (c *Cluster) dispatch(ctx context.Context, command string, args []string) e
 	return fmt.Errorf("unknown command %q; see `cluster help`", command)
 }
 
-var errNotUp = errors.New("there is no cluster: start one with `cluster up`")
+// errNoNode tells a cluster that is down from one whose node has died.
+func (c *Cluster) errNoNode() error {
+	if c.Net.Index == 0 {
+		return fmt.Errorf("there is no cluster in %s: start one with `cluster up`", c.Dir)
+	}
+	return fmt.Errorf("the node of the cluster in %s is not running: `cluster up` repairs it", c.Dir)
+}
 
 // exec runs a command inside the node, in the place of this process.
 func (c *Cluster) exec(ctx context.Context, args []string) error {
@@ -109,7 +118,7 @@ func (c *Cluster) loadImages(ctx context.Context, args []string) error {
 		return errors.New("which images? cluster load-image FILE|NAME...")
 	}
 	if c.box() == 0 {
-		return errNotUp
+		return c.errNoNode()
 	}
 	for _, arg := range args {
 		var err error

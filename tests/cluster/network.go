@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Network is a cluster's own 10.INDEX.0.0/16. INDEX also names its interface
@@ -109,19 +110,16 @@ func parseRoutes(r io.Reader) []netip.Prefix {
 
 // ensureNetwork chooses the cluster's addresses once and remembers them.
 func (c *Cluster) ensureNetwork() error {
-	if c.Net.Index != 0 {
-		return nil
+	if c.Net.Index == 0 {
+		taken, err := takenPrefixes()
+		if err != nil {
+			return err
+		}
+		if c.Net, err = chooseNetwork(taken); err != nil {
+			return err
+		}
 	}
-	taken, err := takenPrefixes()
-	if err != nil {
-		return err
-	}
-	n, err := chooseNetwork(taken)
-	if err != nil {
-		return err
-	}
-	c.Net = n
-	return writeFile(c.path("network"), strconv.Itoa(n.Index)+"\n", 0o644)
+	return writeFile(c.path("network"), strconv.Itoa(c.Net.Index)+"\n", 0o644)
 }
 
 // ensureLink connects the host with the box: a veth pair, and routes for Pods
@@ -135,7 +133,7 @@ func (c *Cluster) ensureLink(ctx context.Context, box int) error {
 			return err
 		}
 		if err := command(ctx, "ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", pid); err != nil {
-			return err
+			return fmt.Errorf("%w (if another cluster has just taken the same addresses: `cluster down`, then `cluster up`)", err)
 		}
 	}
 	cidr := func(a netip.Addr) string { return netip.PrefixFrom(a, n.Link.Bits()).String() }
@@ -159,6 +157,16 @@ func (c *Cluster) ensureLink(ctx context.Context, box int) error {
 func linkExists(name string) bool {
 	_, err := os.Stat("/sys/class/net/" + name)
 	return err == nil
+}
+
+// dialer connects over the link only: with the link gone, the machine's default
+// route must not carry our requests to whoever has these addresses out there.
+func (n Network) dialer() *net.Dialer {
+	return &net.Dialer{Control: func(_, _ string, conn syscall.RawConn) error {
+		var err error
+		cerr := conn.Control(func(fd uintptr) { err = syscall.BindToDevice(int(fd), n.interfaceName()) })
+		return errors.Join(cerr, err)
+	}}
 }
 
 // removeLink removes the host's end, and with it the other end and the routes.

@@ -101,11 +101,13 @@ func (c *Cluster) nodePrograms() [][]Program {
 					"--hostname-override=" + nodeName,
 					"--node-ip=" + c.Net.Node.String(),
 				},
+				Files: []string{pki("ca.crt"), pki("kubelet.crt"), pki("kubelet.key")},
 				Ready: loopback("http", 10248, "/healthz"),
 			},
 			{
 				Name:  "kube-proxy",
 				Args:  []string{bin("kube-proxy"), "--config=" + etc("kube-proxy.yaml")},
+				Files: []string{pki("kube-proxy.kubeconfig")},
 				Ready: loopback("http", 10256, "/healthz"),
 			},
 		},

@@ -42,7 +42,9 @@ func openCluster() (*Cluster, error) {
 	if index, err := readInt(c.path("network")); err == nil {
 		c.Net = newNetwork(index)
 	}
-	c.Ports = readPorts(c.path("ports"))
+	if boxes := c.findBoxes(); len(boxes) > 0 && boxes[0].known { // a running node knows better than a file
+		c.Net, c.Ports = newNetwork(boxes[0].index), boxes[0].forward.ports()
+	}
 	return c, nil
 }
 
@@ -71,7 +73,7 @@ func (c *Cluster) kubeconfig() string     { return c.path("kubeconfig") }
 // runTimeParts is what a running cluster has in the state folder and `down` removes.
 func (c *Cluster) runTimeParts() []string {
 	var parts []string
-	for _, name := range []string{"node", "run", "etc", "pki", "kubeconfig", "env", "audit.log", "network", "ports", "addons"} {
+	for _, name := range []string{"node", "run", "etc", "pki", "kubeconfig", "env", "audit.log", "network", "addons"} {
 		parts = append(parts, c.path(name))
 	}
 	rotated, _ := filepath.Glob(c.path("audit-*.log"))

@@ -19,7 +19,7 @@ import (
 func (c *Cluster) status(ctx context.Context) error {
 	box := c.box()
 	if box == 0 {
-		return errNotUp
+		return c.errNoNode()
 	}
 	programs, err := c.programs(ctx)
 	if err != nil {
@@ -92,6 +92,7 @@ func (c *Cluster) get(ctx context.Context, path string, answer any) error {
 	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		TLSClientConfig:   &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}},
+		DialContext:       c.Net.dialer().DialContext,
 	}}
 	req, err := http.NewRequestWithContext(ctx, "GET", c.Net.apiServer()+path, nil)
 	if err != nil {

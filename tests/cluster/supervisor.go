@@ -20,6 +20,12 @@ type Program struct {
 	Args  []string `json:"args"`            // Args[0] is the program, an absolute path
 	Env   []string `json:"env,omitempty"`   // added to PATH, HOME and TMPDIR
 	Ready string   `json:"ready,omitempty"` // http(s)://… answers 2xx, tcp:HOST:PORT or unix:PATH accepts; empty: running is ready
+
+	// Files are configuration files and certificates read at the start that
+	// Args do not name. A change of either kind restarts the program: Ensure
+	// puts their hash into Digest.
+	Files  []string `json:"files,omitempty"`
+	Digest string   `json:"digest,omitempty"`
 }
 
 // Status is what the supervisor knows of a program.

@@ -25,7 +25,7 @@ func (c *Cluster) up(ctx context.Context, gateways string) error {
 		return err
 	}
 	defer unlock()
-	addOns, err := c.chooseAddOns(gateways)
+	chosen, err := c.chooseAddOns(gateways)
 	if err != nil {
 		return err
 	}
@@ -69,10 +69,8 @@ func (c *Cluster) up(ctx context.Context, gateways string) error {
 	if err := c.waitNode(ctx); err != nil {
 		return err
 	}
-	for _, a := range addOns {
-		if err := a.Up(ctx, c); err != nil {
-			return fmt.Errorf("gateway %s: %w", a.Name, err)
-		}
+	if err := c.applyAddOns(ctx, chosen); err != nil {
+		return err
 	}
 	fmt.Printf("the cluster is up (%s): `. %s`, then `kubectl get nodes`; see `cluster status`\n", time.Since(began).Round(10*time.Millisecond), c.path("env"))
 	if c.Ports.HTTP != 80 || c.Ports.HTTPS != 443 {
@@ -89,8 +87,8 @@ func (c *Cluster) down(ctx context.Context, purge bool) error {
 		return err
 	}
 	defer unlock()
-	pids := c.findBoxes()
-	if err := c.clearBox(ctx, pids); err != nil {
+	boxes := c.findBoxes()
+	if err := c.clearBox(ctx, boxes); err != nil {
 		return err
 	}
 	parts := c.runTimeParts()
@@ -107,7 +105,7 @@ func (c *Cluster) down(ctx context.Context, purge bool) error {
 			return fmt.Errorf("remove %s: %w", part, err)
 		}
 	}
-	if len(pids) == 0 && !removed {
+	if len(boxes) == 0 && !removed {
 		fmt.Println("there is no cluster: nothing to do")
 		return nil
 	}
