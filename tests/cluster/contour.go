@@ -10,20 +10,15 @@ import (
 	"strings"
 )
 
-var contourAddOn = AddOn{Name: "contour", Up: contourUp, Try: contourTry}
+var contourAddOn = AddOn{Name: "contour", Up: contourUp, Down: contourDown, Try: contourTry}
 
 func contourUp(ctx context.Context, c *Cluster) error {
-	var contourProgram, envoyProgram string
-	if err := c.Step(ctx, "get envoy", "5 s", func(ctx context.Context, log io.Writer) (err error) {
-		envoyProgram, err = envoy.ensure(ctx, c, log)
-		return err
-	}); err != nil {
+	envoyProgram, err := envoy.ensure(ctx, c)
+	if err != nil {
 		return err
 	}
-	if err := c.Step(ctx, "build contour", "2 min", func(ctx context.Context, log io.Writer) (err error) {
-		contourProgram, err = contour.ensure(ctx, c, log)
-		return err
-	}); err != nil {
+	contourProgram, err := contour.ensure(ctx, c)
+	if err != nil {
 		return err
 	}
 	return c.Step(ctx, "start contour", "5 s", func(ctx context.Context, log io.Writer) error {
@@ -66,6 +61,11 @@ func contourUp(ctx context.Context, c *Cluster) error {
 		}
 		return waitForGateway(ctx, c, log, "contour")
 	})
+}
+
+// contourDown leaves the redirection of the second address behind: to where nothing listens.
+func contourDown(ctx context.Context, c *Cluster) error {
+	return takeDown(ctx, c, "contour.yaml", "contour", "envoy")
 }
 
 // contourConfig is what Contour cannot be told by flags.
@@ -133,7 +133,7 @@ table ip ephemeron-envoy {
 		ip daddr ADDRESS tcp dport 80 dnat to ADDRESS:8080
 	}
 	chain output {
-		type nat hook output priority dstnat;
+		type nat hook output priority -100;
 		ip daddr ADDRESS tcp dport 80 dnat to ADDRESS:8080
 	}
 }

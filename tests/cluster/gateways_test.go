@@ -60,13 +60,20 @@ func TestUnzipProgram(t *testing.T) {
 type gateway struct{ httpAddress, httpsAddress string }
 
 func TestGatewaysAnswer(t *testing.T) {
-	node, second := os.Getenv("NODE_ADDRESS"), os.Getenv("SECOND_ADDRESS")
-	if node == "" || second == "" {
+	if os.Getenv("NODE_ADDRESS") == "" {
 		t.Skip("needs a running cluster: source its env file")
 	}
-	c := &Cluster{Dir: os.Getenv("EPHEMERON_CLUSTER_DIR")}
+	c, err := openCluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Without the node its addresses would be somebody else's.
+	if c.box() == 0 {
+		t.Fatalf("the cluster in %s is not running: `cluster up` starts it", c.Dir)
+	}
+	node, second := c.Net.Node.String(), c.Net.Second.String()
 	traefik := gateway{node + ":80", node + ":443"}
-	loopback := gateway{"127.0.0.1:" + os.Getenv("HTTP_PORT"), "127.0.0.1:" + os.Getenv("HTTPS_PORT")}
+	loopback := gateway{fmt.Sprintf("127.0.0.1:%d", c.Ports.HTTP), fmt.Sprintf("127.0.0.1:%d", c.Ports.HTTPS)}
 	contour := gateway{httpAddress: second + ":80"}
 
 	kubectl(t, "apply", "--server-side", "-f", "testdata/gateways.yaml")

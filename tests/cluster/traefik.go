@@ -14,14 +14,11 @@ import (
 // tlsDomain is the domain whose hosts Traefik serves by HTTPS too.
 const tlsDomain = "eph.localhost"
 
-var traefikAddOn = AddOn{Name: "traefik", Up: traefikUp, Try: traefikTry}
+var traefikAddOn = AddOn{Name: "traefik", Up: traefikUp, Down: traefikDown, Try: traefikTry}
 
 func traefikUp(ctx context.Context, c *Cluster) error {
-	var program string
-	if err := c.Step(ctx, "get traefik", "5 s", func(ctx context.Context, log io.Writer) (err error) {
-		program, err = traefik.ensure(ctx, c, log)
-		return err
-	}); err != nil {
+	program, err := traefik.ensure(ctx, c)
+	if err != nil {
 		return err
 	}
 	return c.Step(ctx, "start traefik", "5 s", func(ctx context.Context, log io.Writer) error {
@@ -43,6 +40,10 @@ func traefikUp(ctx context.Context, c *Cluster) error {
 		}
 		return waitForGateway(ctx, c, log, "traefik")
 	})
+}
+
+func traefikDown(ctx context.Context, c *Cluster) error {
+	return takeDown(ctx, c, "traefik.yaml", "traefik")
 }
 
 func traefikProgram(c *Cluster, program, kubeconfig string) Program {
@@ -71,6 +72,7 @@ func traefikProgram(c *Cluster, program, kubeconfig string) Program {
 			"--global.sendAnonymousUsage=false",
 		},
 		Env:   []string{"KUBECONFIG=" + kubeconfig},
+		Files: []string{kubeconfig},
 		Ready: "http://127.0.0.1:9080/ping",
 	}
 }
