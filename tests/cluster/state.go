@@ -123,7 +123,8 @@ func renderEnv(c *Cluster) string {
 	} {
 		fmt.Fprintf(&b, "export %s='%s'\n", kv[0], strings.ReplaceAll(kv[1], "'", `'\''`))
 	}
-	fmt.Fprintf(&b, "case \":$PATH:\" in *:'%s':*) ;; *) export PATH='%s':\"$PATH\" ;; esac\n", c.path("bin"), c.path("bin"))
+	// Only once, however often it is sourced.
+	b.WriteString(`case ":$PATH:" in *:"$EPHEMERON_CLUSTER_DIR/bin":*) ;; *) export PATH="$EPHEMERON_CLUSTER_DIR/bin:$PATH" ;; esac` + "\n")
 	return b.String()
 }
 
