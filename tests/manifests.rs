@@ -1,0 +1,128 @@
+//! The manifests in `k8s/` say what the code says.
+
+use std::collections::BTreeSet;
+
+use ephemeron::{controller::permissions::PERMISSIONS, resource::Ephemeron};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::ServiceAccount,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding},
+};
+use kube::{CustomResourceExt as _, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+const DEFINITION: &str = include_str!("../k8s/ephemerons.yaml");
+const EXAMPLE: &str = include_str!("../k8s/example.yaml");
+const ACCOUNT: &str = include_str!("../k8s/controller/sa.yaml");
+const DEPLOYMENT: &str = include_str!("../k8s/controller/deployment.yaml");
+
+/// Client-side `kubectl apply` keeps the whole object in one annotation of at most this size.
+const ANNOTATION_MAX: usize = 256 * 1024;
+
+/// The one object of a kind in a manifest.
+fn one<K: Resource<DynamicType = ()> + DeserializeOwned>(manifest: &str) -> K {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(manifest).expect("YAML");
+    let mut found: Vec<Value> =
+        documents.into_iter().filter(|document| document["kind"] == *K::kind(&())).collect();
+    assert_eq!(found.len(), 1, "one {}", K::kind(&()));
+    serde_json::from_value(found.remove(0)).unwrap_or_else(|error| panic!("{}: {error}", K::kind(&())))
+}
+
+/// What `envsubst` makes of a manifest; no variable may be left.
+fn substituted(manifest: &str, variables: &[(&str, &str)]) -> String {
+    let text = variables.iter().fold(manifest.to_owned(), |text, (name, value)| {
+        let variable = format!("${{{name}}}");
+        assert!(text.contains(&variable), "{variable} is not used");
+        text.replace(&variable, value)
+    });
+    let rest: Vec<&str> = text.lines().filter(|line| line.contains('$') && !line.starts_with('#')).collect();
+    assert!(rest.is_empty(), "more variables: {rest:?}");
+    text
+}
+
+/// Every single right: (only in the children's namespace, group, resource, verb).
+type Rights = BTreeSet<(bool, String, String, String)>;
+
+fn rights(namespaced: bool, rules: Vec<PolicyRule>) -> Rights {
+    let mut rights = Rights::new();
+    for rule in rules {
+        assert_eq!((&rule.resource_names, &rule.non_resource_urls), (&None, &None), "{rule:?}");
+        for group in rule.api_groups.iter().flatten() {
+            for resource in rule.resources.iter().flatten() {
+                for verb in &rule.verbs {
+                    let right = (namespaced, group.clone(), resource.clone(), verb.clone());
+                    assert!(rights.insert(right), "twice: {verb} {resource}");
+                }
+            }
+        }
+    }
+    rights
+}
+
+#[test]
+fn the_account_may_do_what_the_controller_does_and_no_more() {
+    let mut granted = rights(false, one::<ClusterRole>(ACCOUNT).rules.expect("rules"));
+    granted.extend(rights(true, one::<Role>(ACCOUNT).rules.expect("rules")));
+    let needed: Rights = PERMISSIONS
+        .iter()
+        .flat_map(|permission| {
+            permission.verbs.iter().map(|verb| {
+                (permission.namespaced, permission.group.into(), permission.resource.into(), (*verb).into())
+            })
+        })
+        .collect();
+    let missing: Vec<_> = needed.difference(&granted).collect();
+    let excess: Vec<_> = granted.difference(&needed).collect();
+    assert!(missing.is_empty() && excess.is_empty(), "missing: {missing:#?}, in excess: {excess:#?}");
+}
+
+#[test]
+fn the_roles_are_bound_to_the_account_that_the_deployment_runs_as() {
+    let account: ServiceAccount = one(ACCOUNT);
+    let (cluster, role): (ClusterRoleBinding, RoleBinding) = (one(ACCOUNT), one(ACCOUNT));
+    assert_eq!(
+        (&*cluster.role_ref.kind, cluster.role_ref.name),
+        ("ClusterRole", one::<ClusterRole>(ACCOUNT).name_any())
+    );
+    assert_eq!((&*role.role_ref.kind, role.role_ref.name), ("Role", one::<Role>(ACCOUNT).name_any()));
+    assert_eq!(cluster.subjects, role.subjects);
+    let [subject] = &cluster.subjects.expect("a subject")[..] else { panic!("more than one subject") };
+    assert_eq!((&*subject.kind, &subject.name), ("ServiceAccount", &account.name_any()));
+    assert_eq!(subject.namespace, account.namespace());
+
+    let deployment: Deployment =
+        one(&substituted(DEPLOYMENT, &[("IMAGE", "an-image"), ("DOMAIN", "example.com")]));
+    assert_eq!(deployment.namespace(), account.namespace());
+    let pod = deployment.spec.and_then(|spec| spec.template.spec).expect("a Pod");
+    assert_eq!(pod.service_account_name, Some(account.name_any()));
+    let environment = pod.containers[0].env.as_deref().unwrap_or_default();
+    let variable =
+        |name: &str| environment.iter().find(|one| one.name == name).and_then(|one| one.value.clone());
+    assert_eq!(variable("EPHEMERON_DOMAIN").as_deref(), Some("example.com"));
+    assert_eq!(variable("EPHEMERON_NAMESPACE"), one::<Role>(ACCOUNT).namespace(), "where the Role is");
+    assert_eq!(pod.containers[0].image.as_deref(), Some("an-image"));
+}
+
+#[test]
+fn the_definition_is_the_code_s() {
+    let generated = serde_saphyr::to_string(&Ephemeron::crd()).expect("YAML");
+    assert!(DEFINITION == generated, "k8s/ephemerons.yaml is out of date: run `make generate`");
+}
+
+#[test]
+fn the_definition_can_be_applied_from_the_client_s_side() {
+    let size = serde_json::to_vec(&Ephemeron::crd()).expect("JSON").len();
+    assert!(size < ANNOTATION_MAX, "{size} bytes");
+}
+
+#[test]
+fn the_example_is_an_ephemeron() {
+    let example: Ephemeron = one(&substituted(EXAMPLE, &[("EXPIRES", "2030-01-31T12:00:00+00:00")]));
+    assert_eq!(example.name(), "example");
+    assert!(example.expiration_time().is_some());
+    let service = &example.spec.service;
+    assert_eq!((&*service.image, service.port), ("nginx", 80));
+    assert_eq!(service.image_pull_policy.as_deref(), Some("IfNotPresent"));
+    assert_eq!(service.readiness_probe.as_ref().map(|probe| &*probe.path), Some("/"));
+}
