@@ -35,6 +35,10 @@ func openCluster() (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	// One name for one folder: a running node is found by it.
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
 	c := &Cluster{Dir: dir, Source: os.Getenv("EPHEMERON_CLUSTER_SOURCE")}
 	if n := len(c.socket()); n > longestSocketPath {
 		return nil, fmt.Errorf("the path %s is %d characters long, a Unix socket's may be %d: set EPHEMERON_CLUSTER_DIR to a shorter folder", c.socket(), n, longestSocketPath)
