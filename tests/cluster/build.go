@@ -24,21 +24,21 @@ var multiCall = []string{"etcd", "kube-apiserver", "kube-controller-manager", "k
 // buildNode builds node/ into bin/kubernetes unless these very sources are built already.
 func (c *Cluster) buildNode(ctx context.Context) error {
 	sources := c.Source + "/node"
-	sum, err := hashTree(sources, runtime.Version())
+	mod, err := os.ReadFile(sources + "/go.mod")
+	if err != nil {
+		return err
+	}
+	flags, err := versionFlags(string(mod))
+	if err != nil {
+		return err
+	}
+	sum, err := hashTree(sources, runtime.Version(), flags)
 	if err != nil {
 		return err
 	}
 	binary := c.Bin("kubernetes")
 	if !isBuilt(binary, sum) {
-		mod, err := os.ReadFile(sources + "/go.mod")
-		if err != nil {
-			return err
-		}
-		flags, err := versionFlags(string(mod))
-		if err != nil {
-			return err
-		}
-		err = c.Step(ctx, "build kubernetes", "6 minutes", func(ctx context.Context, log io.Writer) error {
+		err := c.Step(ctx, "build kubernetes", "6 to 10 minutes", func(ctx context.Context, log io.Writer) error {
 			// -v names each package as it is compiled, for the progress.
 			err := run(ctx, log, sources, []string{"CGO_ENABLED=0"}, "go", "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", binary+".new", ".")
 			if err != nil {
@@ -61,14 +61,17 @@ func (c *Cluster) buildNode(ctx context.Context) error {
 	return markBuilt(binary, sum)
 }
 
-// versionFlags are the linker flags that tell Kubernetes its version; without them its version checks fail.
+// versionFlags are the linker flags that tell Kubernetes its version, without which its version checks fail.
 func versionFlags(mod string) (string, error) {
 	m := regexp.MustCompile(`(?m)^\s*k8s\.io/kubernetes (v(\d+)\.(\d+)\.\S+)`).FindStringSubmatch(mod)
 	if m == nil {
 		return "", errors.New("node/go.mod requires no k8s.io/kubernetes")
 	}
-	const pkg = "-X k8s.io/component-base/version."
-	return fmt.Sprintf("-s -w %sgitVersion=%s %sgitMajor=%s %sgitMinor=%s", pkg, m[1], pkg, m[2], pkg, m[3]), nil
+	flags := "-s -w"
+	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} { // the latter for the user agents
+		flags += fmt.Sprintf(" -X %[1]s.gitVersion=%[2]s -X %[1]s.gitMajor=%[3]s -X %[1]s.gitMinor=%[4]s", pkg, m[1], m[2], m[3])
+	}
+	return flags, nil
 }
 
 // isBuilt and markBuilt keep a stamp FILE.sum beside what was built: the hash of what it was built from.
