@@ -1,5 +1,7 @@
 //! How the programs find the API server.
 
+use std::error::Error as _;
+
 use http::{HeaderValue, header::USER_AGENT};
 
 /// There is no usable configuration.
@@ -15,8 +17,10 @@ pub struct NoConfiguration(String);
 /// There is neither, or the kubeconfig cannot be read.
 pub async fn config(program: &str) -> Result<kube::Config, NoConfiguration> {
     let mut config = kube::Config::infer().await.map_err(|error| {
-        // In a cluster there is no kubeconfig, beside it no ServiceAccount: say what was looked for first.
-        NoConfiguration(error.to_string())
+        // Outside of a cluster the kubeconfig is what was meant: do not tell of the ServiceAccount.
+        let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        let kubeconfig = error.source().filter(|_| !in_cluster).map(ToString::to_string);
+        NoConfiguration(kubeconfig.unwrap_or_else(|| error.to_string()))
     })?;
     let agent = format!("{program}/{}", env!("CARGO_PKG_VERSION"));
     if let Ok(agent) = HeaderValue::try_from(agent) {

@@ -105,7 +105,8 @@ fn named<T: CommandFactory>(error: &clap::Error) -> Option<String> {
         _ => None,
     };
     let shown = text(ContextKind::InvalidArg)?;
-    let command = T::command();
+    let mut command = T::command();
+    command.build();
     let argument = command.get_arguments().find(|argument| argument.to_string() == shown)?;
     let variable = argument.get_env()?.to_string_lossy();
     let flag = argument.get_long()?;

@@ -233,6 +233,9 @@ async fn work(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let mut known = Writer::<Key>::new(());
+    // The applier waits for a complete list; the caches have theirs already.
+    known.apply_watcher_event(&Event::Init);
+    known.apply_watcher_event(&Event::InitDone);
     let store = known.as_reader();
     let caches = Arc::clone(&context.caches);
     let queue = stream::unfold(queue, |mut queue| async { Some((queue.recv().await?, queue)) })

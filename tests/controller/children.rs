@@ -1,0 +1,159 @@
+//! Children that others delete, change or squat.
+
+use std::fmt::Debug;
+
+use gateway_api::httproutes::HttpRoute;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::{
+    Api, Resource, ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams},
+    core::NamespaceResourceScope,
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::{
+    Cases, World,
+    cluster::{condition, until},
+    life::{all_gone, manifest},
+};
+
+/// The cases.
+pub fn cases(cases: &mut Cases) {
+    cases.add("children::a_deleted_pod_comes_back", |world| deleted::<Pod>(world));
+    cases.add("children::a_deleted_service_comes_back", |world| deleted::<Service>(world));
+    cases.add("children::a_deleted_route_comes_back", |world| deleted::<HttpRoute>(world));
+
+    cases.add("children::go_with_the_ephemeron", |world| async move {
+        let cluster = &world.cluster;
+        let name = cluster.name("deleted");
+        cluster.apply(&manifest(&name, "30m", "")).await.expect("it is accepted");
+        cluster.available(&name).await;
+        cluster.delete(&name).await;
+        all_gone(cluster, &name).await;
+    });
+
+    cases.add("children::a_name_can_be_used_again_at_once", |world| async move {
+        let cluster = &world.cluster;
+        let name = cluster.name("again");
+        cluster.apply(&manifest(&name, "30m", "")).await.expect("it is accepted");
+        let first = cluster.available(&name).await;
+        cluster.delete(&name).await;
+        cluster.gone(&cluster.ephemerons(), &name).await;
+        cluster.apply(&manifest(&name, "30m", "")).await.expect("it is accepted");
+        let second = cluster.available(&name).await;
+        assert_ne!(first.metadata.uid, second.metadata.uid);
+        let pod = Api::<Pod>::namespaced(cluster.client.clone(), "default").get(&name).await.expect("the Pod");
+        let owner = pod.owner_references().first().map(|owner| owner.uid.clone());
+        assert_eq!(owner, second.metadata.uid, "the predecessor's Pod was not taken over");
+        cluster.delete(&name).await;
+    });
+
+    cases.add("children::changes_are_set_right", |world| async move {
+        let cluster = &world.cluster;
+        let name = cluster.name("changed");
+        cluster.apply(&manifest(&name, "30m", "readinessProbe: {path: /ready}")).await.expect("it is accepted");
+        cluster.available(&name).await;
+        let services = Api::<Service>::namespaced(cluster.client.clone(), "default");
+        let routes = Api::<HttpRoute>::namespaced(cluster.client.clone(), "default");
+        let (service, route) =
+            (services.get(&name).await.expect("the Service"), routes.get(&name).await.expect("the route"));
+
+        let elsewhere = json!({"spec": {"selector": {"app": "another"}}, "metadata": {"labels": {"mine": "stays"}}});
+        services.patch(&name, &PatchParams::default(), &Patch::Merge(elsewhere)).await.expect("a patch");
+        let header = json!({"requestHeaderModifier": {"set": [{"name": "x-spy", "value": "1"}]}, "type": "RequestHeaderModifier"});
+        let hijack = json!([{"op": "add", "path": "/spec/rules/0/filters", "value": [header]}]);
+        cluster.kubectl(&format!("-n default patch httproute {name} --type=json -p '{hijack}'")).await;
+
+        until("the Service is as it was", || async {
+            let live = services.get(&name).await.ok()?;
+            (live.spec.as_ref()?.selector == service.spec.as_ref()?.selector).then_some(())
+        })
+        .await;
+        let live = services.get(&name).await.expect("the Service");
+        assert_eq!(live.labels().get("mine").map(String::as_str), Some("stays"), "what is not ours stays");
+        until("the route is as it was", || async {
+            (routes.get(&name).await.ok()?.spec == route.spec).then_some(())
+        })
+        .await;
+        cluster.answers(&format!("http://{name}.localhost/"), None, 200).await;
+        cluster.delete(&name).await;
+    });
+
+    cases.add("children::foreign_objects_are_left_alone", |world| async move {
+        let cluster = &world.cluster;
+        let name = cluster.name("taken");
+        cluster.apply(&foreign(&name)).await.expect("they are accepted");
+        let pods = Api::<Pod>::namespaced(cluster.client.clone(), "default");
+        let services = Api::<Service>::namespaced(cluster.client.clone(), "default");
+        let routes = Api::<HttpRoute>::namespaced(cluster.client.clone(), "default");
+        let (service, route) = (services.get(&name).await.expect("it"), routes.get(&name).await.expect("it"));
+
+        cluster.apply(&manifest(&name, "30m", "")).await.expect("it is accepted");
+        let one = cluster
+            .reaches(&name, "says that its name is taken", |one| condition(one, "Available").1 == "NameTaken")
+            .await;
+        let message = one.status.as_ref().and_then(|status| status.conditions.first()?.message.clone());
+        assert!(message.is_some_and(|text| text.contains("belongs to somebody else")));
+        // Room is made: it goes on by itself.
+        pods.delete(&name, &DeleteParams::default().grace_period(0)).await.expect("the Pod is deleted");
+        cluster
+            .reaches(&name, "has its Pod", |one| condition(one, "PodReady").0 == "True")
+            .await;
+        assert_eq!(condition(&cluster.ephemeron(&name).await.expect("it"), "Available").1, "NameTaken");
+
+        cluster.delete(&name).await;
+        cluster.gone(&pods, &name).await;
+        let (service_after, route_after) =
+            (services.get(&name).await.expect("it is there"), routes.get(&name).await.expect("it is there"));
+        assert_eq!(service.metadata.resource_version, service_after.metadata.resource_version);
+        assert_eq!(route.spec, route_after.spec);
+        assert!(route_after.owner_references().is_empty());
+        cluster.kubectl(&format!("-n default delete service/{name} httproute/{name}")).await;
+    });
+}
+
+/// A Pod, a Service and an HTTPRoute of somebody else.
+fn foreign(name: &str) -> String {
+    format!(
+        r#"
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: default, labels: {{test: foreign}}}}
+spec: {{containers: [{{name: server, image: "local/server:1", imagePullPolicy: IfNotPresent}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: default, labels: {{test: foreign}}}}
+spec: {{selector: {{app: foreign}}, ports: [{{port: 80}}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: {name}, namespace: default, labels: {{test: foreign}}}}
+spec: {{hostnames: [foreign-{name}.localhost], parentRefs: [{{name: traefik, namespace: gateways}}]}}
+"#
+    )
+}
+
+/// A child that is deleted is made again, and the service answers again.
+async fn deleted<K>(world: std::sync::Arc<World>)
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Clone + Debug + DeserializeOwned,
+{
+    let cluster = &world.cluster;
+    let name = cluster.name("repaired");
+    cluster.apply(&manifest(&name, "30m", "readinessProbe: {path: /ready}")).await.expect("it is accepted");
+    cluster.available(&name).await;
+    let api = Api::<K>::namespaced(cluster.client.clone(), "default");
+    let first = api.get(&name).await.expect("the child");
+    api.delete(&name, &DeleteParams::default()).await.expect("it is deleted");
+    until("it comes back", || async {
+        let again = api.get_opt(&name).await.expect("an answer")?;
+        (again.uid() != first.uid()).then_some(())
+    })
+    .await;
+    cluster.available(&name).await;
+    cluster.answers(&format!("http://{name}.localhost/"), None, 200).await;
+    cluster.delete(&name).await;
+}

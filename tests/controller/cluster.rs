@@ -1,0 +1,204 @@
+//! The test cluster as the cases see it: manifests in, objects and answers out.
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    future::Future,
+    path::PathBuf,
+    process::{Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use ephemeron::resource::{Ephemeron, conditions};
+use kube::{Api, Client, Config, api::DeleteParams, config::KubeConfigOptions};
+use tokio::{process::Command, time};
+
+/// How long anything may take before a case gives up. It is generous: the machine may be slow, and
+/// no case measures.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// A connection to the test cluster.
+pub struct Cluster {
+    /// A client with all rights.
+    pub client: Client,
+    /// What the cluster's `env` file sets.
+    env: HashMap<String, String>,
+    run: u64,
+    names: AtomicU32,
+}
+
+impl Cluster {
+    /// Connects to the project's own cluster, never to one that a kubeconfig happens to name.
+    pub async fn connect() -> Result<Self, String> {
+        let folder = std::env::var_os("EPHEMERON_CLUSTER_DIR")
+            .map_or_else(|| PathBuf::from("/var/lib/ephemeron-cluster"), PathBuf::from);
+        let file = folder.join("env");
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| format!("no test cluster: {}: {error}; run `make cluster-up`", file.display()))?;
+        let env: HashMap<String, String> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("export ")?.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
+            .chain([("BIN".to_owned(), folder.join("bin").display().to_string())])
+            .collect();
+        let kubeconfig = kube::config::Kubeconfig::read_from(&env["KUBECONFIG"])
+            .map_err(|error| format!("the test cluster's kubeconfig: {error}"))?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .map_err(|error| format!("the test cluster's kubeconfig: {error}"))?;
+        let client = Client::try_from(config).map_err(|error| error.to_string())?;
+        client
+            .apiserver_version()
+            .await
+            .map_err(|error| format!("the test cluster does not answer: {error}; run `make cluster-up`"))?;
+        let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % 100_000;
+        Ok(Self { client, env, run, names: AtomicU32::new(0) })
+    }
+
+    /// Installs the definition and removes what an interrupted run left.
+    pub async fn clean(&self) {
+        self.kubectl("apply -f k8s/ephemerons.yaml").await;
+        self.kubectl("wait --for=condition=Established crd/ephemerons.qualified.io").await;
+        self.kubectl("delete ephs --all --wait=false").await;
+        self.kubectl("-n default delete pods,services,httproutes,ingresses -l test=foreign --wait=false").await;
+    }
+
+    /// A value of the cluster's `env` file.
+    pub fn env(&self, name: &str) -> &str {
+        self.env.get(name).unwrap_or_else(|| panic!("the cluster's env file has no {name}"))
+    }
+
+    /// A name that no other case and no other run has.
+    pub fn name(&self, prefix: &str) -> String {
+        format!("{prefix}-{}-{}", self.run, self.names.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Runs a command line with bash, with kubectl and the kubeconfig of this cluster.
+    pub async fn shell(&self, script: &str) -> Output {
+        Command::new("bash")
+            .args(["-euo", "pipefail", "-c", script])
+            .env("KUBECONFIG", self.env("KUBECONFIG"))
+            .env("PATH", format!("{}:{}", self.env("BIN"), std::env::var("PATH").unwrap_or_default()))
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .expect("bash runs")
+    }
+
+    /// Runs kubectl; returns what it printed. It must succeed.
+    pub async fn kubectl(&self, arguments: &str) -> String {
+        let output = self.shell(&format!("kubectl {arguments}")).await;
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kubectl {arguments}: {error}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Applies a manifest; returns what kubectl said if it was refused.
+    pub async fn apply(&self, manifest: &str) -> Result<(), String> {
+        let output = self.shell(&format!("kubectl apply -f - <<'MANIFEST'\n{manifest}\nMANIFEST")).await;
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
+    /// All Ephemerons.
+    pub fn ephemerons(&self) -> Api<Ephemeron> {
+        Api::all(self.client.clone())
+    }
+
+    /// The Ephemeron of this name, if there is one.
+    pub async fn ephemeron(&self, name: &str) -> Option<Ephemeron> {
+        self.ephemerons().get_opt(name).await.expect("the API server answers")
+    }
+
+    /// Waits until the Ephemeron is available.
+    pub async fn available(&self, name: &str) -> Ephemeron {
+        self.reaches(name, "is available", |one| condition(one, conditions::AVAILABLE) == ("True", "Available"))
+            .await
+    }
+
+    /// Waits until the Ephemeron is in a state.
+    pub async fn reaches(&self, name: &str, what: &str, is: impl Fn(&Ephemeron) -> bool) -> Ephemeron {
+        match within_limit(|| async { self.ephemeron(name).await.filter(&is) }).await {
+            Some(one) => one,
+            None => panic!("{name} never {what}; it is: {:#?}", self.ephemeron(name).await),
+        }
+    }
+
+    /// Waits until an object is gone.
+    pub async fn gone<K>(&self, api: &Api<K>, name: &str)
+    where
+        K: Clone + Debug + serde::de::DeserializeOwned,
+    {
+        until(&format!("{name} is gone"), || async {
+            api.get_opt(name).await.expect("the API server answers").is_none().then_some(())
+        })
+        .await;
+    }
+
+    /// Deletes an Ephemeron.
+    pub async fn delete(&self, name: &str) {
+        let _ = self.ephemerons().delete(name, &DeleteParams::default()).await;
+    }
+
+    /// Asks for a URL as a user does; `address` takes the place of DNS. Returns status and body.
+    pub async fn get(&self, url: &str, address: Option<&str>) -> (u16, String) {
+        let to = address.map(|address| format!("--connect-to ::{address}:")).unwrap_or_default();
+        let output = self.shell(&format!("curl -s {to} -m 10 -w '\\n%{{http_code}}' '{url}' || true")).await;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (body, status) = text.trim_end().rsplit_once('\n').unwrap_or(("", text.trim_end()));
+        (status.parse().unwrap_or(0), body.to_owned())
+    }
+
+    /// Waits until a URL gives this status, and returns the body.
+    pub async fn answers(&self, url: &str, address: Option<&str>, wanted: u16) -> String {
+        until(&format!("{url} answers {wanted}"), || async {
+            let (status, body) = self.get(url, address).await;
+            (status == wanted).then_some(body)
+        })
+        .await
+    }
+}
+
+/// Status and reason of a condition.
+pub fn condition<'a>(one: &'a Ephemeron, r#type: &str) -> (&'a str, &'a str) {
+    let conditions = one.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    conditions::find(conditions, r#type)
+        .map_or(("", ""), |found| (found.status.as_str(), found.reason.as_deref().unwrap_or_default()))
+}
+
+/// Looks again and again until there is something; gives up after [`LIMIT`].
+pub async fn until<T, F>(what: &str, look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    match within_limit(look).await {
+        Some(found) => found,
+        None => panic!("it never happened that {what}"),
+    }
+}
+
+async fn within_limit<T, F>(mut look: impl FnMut() -> F) -> Option<T>
+where
+    F: Future<Output = Option<T>>,
+{
+    let looking = async {
+        let mut ticks = time::interval(Duration::from_millis(100));
+        loop {
+            ticks.tick().await;
+            if let Some(found) = look().await {
+                return found;
+            }
+        }
+    };
+    time::timeout(LIMIT, looking).await.ok()
+}
+
+/// A time from now, as RFC 3339.
+pub fn in_seconds(seconds: i64) -> String {
+    (chrono::Utc::now() + chrono::TimeDelta::seconds(seconds)).to_rfc3339()
+}

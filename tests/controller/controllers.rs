@@ -1,0 +1,119 @@
+//! Controllers that run while the cases do.
+
+use std::{
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+use crate::cluster::{Cluster, until};
+
+/// The controllers that most cases use.
+#[derive(Default)]
+pub struct Controllers(Vec<Controller>);
+
+impl Controllers {
+    /// Starts them: as users do, for a second gateway, and for Ingresses.
+    pub async fn start(cluster: &Cluster) -> Result<Self, String> {
+        let node = cluster.env("NODE_ADDRESS");
+        let controllers = [
+            Controller::start(cluster, "localhost", &[("EPHEMERON_SELECTOR", "!controller")]),
+            Controller::start(
+                cluster,
+                "contour.localhost",
+                &[("EPHEMERON_SELECTOR", "controller=contour"), ("EPHEMERON_GATEWAY", "gateways/contour")],
+            ),
+            Controller::start(
+                cluster,
+                "ingress.localhost",
+                &[
+                    ("EPHEMERON_SELECTOR", "controller=ingress"),
+                    ("EPHEMERON_GATEWAY", "ingress"),
+                    // Traefik publishes no address in Ingresses.
+                    ("EPHEMERON_PROBE_ADDRESS", node),
+                ],
+            ),
+        ];
+        for controller in &controllers {
+            controller.says("\"ready\"").await;
+        }
+        Ok(Self(controllers.into()))
+    }
+
+    /// Stops them.
+    pub async fn stop(&self) {
+        for controller in &self.0 {
+            controller.stop().await;
+        }
+    }
+}
+
+/// One controller, as a process of its own.
+pub struct Controller {
+    child: Mutex<Option<Child>>,
+    said: Arc<Mutex<String>>,
+}
+
+impl Controller {
+    /// Starts one on the cluster.
+    pub fn start(cluster: &Cluster, domain: &str, env: &[(&str, &str)]) -> Self {
+        let mut all = vec![("EPHEMERON_DOMAIN", domain), ("KUBECONFIG", cluster.env("KUBECONFIG"))];
+        all.extend(env);
+        Self::start_with(&all)
+    }
+
+    /// Starts one with this environment. It dies with the process that runs the cases.
+    pub fn start_with(env: &[(&str, &str)]) -> Self {
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_run")])
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the controller starts");
+        let said = Arc::new(Mutex::new(String::new()));
+        let (written, mut lines) =
+            (Arc::clone(&said), BufReader::new(child.stderr.take().expect("standard error")).lines());
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut said = written.lock().expect("no writer panics");
+                said.push_str(&line);
+                said.push('\n');
+            }
+        });
+        Self { child: Mutex::new(Some(child)), said }
+    }
+
+    /// What it has said so far.
+    pub fn said(&self) -> String {
+        self.said.lock().expect("no writer panics").clone()
+    }
+
+    /// Waits until it has said something.
+    pub async fn says(&self, what: &str) {
+        until(&format!("the controller says {what:?}"), || async { self.said().contains(what).then_some(()) })
+            .await;
+    }
+
+    /// Ends it with SIGTERM; returns its exit code.
+    pub async fn stop(&self) -> Option<i32> {
+        let mut child = self.child.lock().expect("no holder panics").take()?;
+        let id = child.id()?.to_string();
+        Command::new("kill").arg(&id).status().await.expect("kill runs");
+        child.wait().await.expect("it ends").code()
+    }
+
+    /// Ends it with SIGKILL.
+    pub async fn kill(&self) {
+        let child = self.child.lock().expect("no holder panics").take();
+        if let Some(mut child) = child {
+            child.kill().await.expect("it is killed");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The controller on a real cluster: every case has Ephemerons of its own and runs beside the others.
+//!
+//! It needs the test cluster (`make cluster-up`, with both gateways) and runs the built controller
+//! against it: one that looks after every Ephemeron without the label `controller`, as users run
+//! it, and further ones for those with it. Cases that concern all Ephemerons at once come last,
+//! alone.
+
+mod bad_input;
+mod children;
+mod cluster;
+mod contract;
+mod controllers;
+mod life;
+mod programs;
+mod routing;
+
+use std::{future::Future, process::ExitCode, sync::Arc};
+
+use cluster::Cluster;
+use controllers::Controllers;
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::Runtime;
+
+/// What a case works with.
+pub struct World {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The controllers that run on it.
+    pub controllers: Controllers,
+}
+
+/// Cases run at once: they mostly wait.
+const CONCURRENCY: usize = 12;
+
+/// Collects cases, and knows how to run them.
+pub struct Cases {
+    runtime: Arc<Runtime>,
+    world: Arc<World>,
+    trials: Vec<Trial>,
+}
+
+impl Cases {
+    /// Adds a case.
+    pub fn add<F>(&mut self, name: &str, case: impl FnOnce(Arc<World>) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (runtime, world) = (Arc::clone(&self.runtime), Arc::clone(&self.world));
+        self.trials.push(Trial::test(name, move || {
+            // On a task of its own, so that a failed assertion is this case's alone.
+            runtime.block_on(runtime.spawn(case(world))).map_err(|panic| Failed::from(message(panic)))
+        }));
+    }
+}
+
+fn message(error: tokio::task::JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "cancelled".into() };
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(CONCURRENCY);
+    let runtime = Arc::new(Runtime::new().expect("a runtime"));
+    let world = match runtime.block_on(async { prepare(&arguments).await }) {
+        Ok(world) => Arc::new(world),
+        Err(problem) => {
+            eprintln!("{problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let cases = || Cases { runtime: Arc::clone(&runtime), world: Arc::clone(&world), trials: Vec::new() };
+
+    let mut together = cases();
+    contract::cases(&mut together);
+    routing::cases(&mut together);
+    life::cases(&mut together);
+    children::cases(&mut together);
+    bad_input::cases(&mut together);
+    programs::cases(&mut together);
+    let first = libtest_mimic::run(&arguments, together.trials);
+
+    let mut alone = cases();
+    contract::alone(&mut alone);
+    programs::alone(&mut alone);
+    arguments.test_threads = Some(1);
+    let second = libtest_mimic::run(&arguments, alone.trials);
+
+    runtime.block_on(world.controllers.stop());
+    if first.has_failed() || second.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+async fn prepare(arguments: &Arguments) -> Result<World, String> {
+    let cluster = Cluster::connect().await?;
+    if arguments.list {
+        return Ok(World { cluster, controllers: Controllers::default() });
+    }
+    cluster.clean().await;
+    let controllers = Controllers::start(&cluster).await?;
+    Ok(World { cluster, controllers })
+}
