@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -135,9 +136,14 @@ func (c *Cluster) Ensure(ctx context.Context, programs ...Program) error {
 	return nil
 }
 
-// digestFiles hashes the configuration files and certificates named in a command line.
+// digestFiles hashes the configuration files and certificates named in a
+// command line, and what the program itself was built from.
 func (c *Cluster) digestFiles(args []string) string {
 	h := sha256.New()
+	if binary, err := filepath.EvalSymlinks(args[0]); err == nil {
+		stamp, _ := os.ReadFile(binary + ".sum")
+		h.Write(stamp)
+	}
 	for _, arg := range args {
 		if _, value, ok := strings.Cut(arg, "="); ok {
 			arg = value
