@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-var contourAddOn = AddOn{Name: "contour", Up: contourUp, Down: contourDown, Try: contourTry}
+var contourAddOn = AddOn{Name: "contour", Up: contourUp, Down: contourDown, Well: isProgrammed("contour"), Try: contourTry}
 
 func contourUp(ctx context.Context, c *Cluster) error {
 	envoyProgram, err := envoy.ensure(ctx, c)

@@ -14,7 +14,7 @@ import (
 // tlsDomain is the domain whose hosts Traefik serves by HTTPS too.
 const tlsDomain = "eph.localhost"
 
-var traefikAddOn = AddOn{Name: "traefik", Up: traefikUp, Down: traefikDown, Try: traefikTry}
+var traefikAddOn = AddOn{Name: "traefik", Up: traefikUp, Down: traefikDown, Well: isProgrammed("traefik"), Try: traefikTry}
 
 func traefikUp(ctx context.Context, c *Cluster) error {
 	program, err := traefik.ensure(ctx, c)
