@@ -1,0 +1,47 @@
+# The targets and what they do: `make` or `make help`.
+CARGO ?= cargo
+SHELL := bash
+GO_MODULES := tests/cluster tests/cluster/images/server
+# The tests in tests/*.rs need no cluster; those in tests/controller/ do.
+LIGHT_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
+SCRIPTS = $(shell grep -lIE '^\#!/(usr/bin/env bash|bin/bash|bin/sh)' $$(git ls-files -co --exclude-standard)) k8s/demo/common.sh
+export PATH := $(PATH):/usr/local/go/bin
+
+.PHONY: help
+help: ## this list
+	@awk -F ' *## *' '/^[a-z-]+:.*##/ { sub(/:.*/, "", $$1); printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo demo-down dev
+demo: ## a Kubernetes on this machine, the controller, and a service that answers (CONTEXT=name: in a cluster of the kubeconfig)
+	@k8s/demo/up
+demo-down: ## stop the demo and remove its cluster; what was built stays
+	@k8s/demo/down
+dev: ## the controller from the sources as they are, in the foreground, beside the demo's cluster
+	@k8s/demo/dev
+
+.PHONY: test test-fast test-go lint generate bench
+test: ## everything: test-fast, and the tests against a real Kubernetes on this machine (root)
+	@tests/all
+test-fast: ## format, lints, and all tests that need neither a cluster nor root
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked --lib --bins $(LIGHT_TESTS)
+	$(CARGO) test --locked --doc
+	@$(MAKE) --no-print-directory test-go
+test-go: ## vet and test the test cluster's own Go code
+	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; go vet ./...; go test ./...); done
+lint: ## format, clippy, go vet, shellcheck, and cargo-deny where it is installed
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; test -z "$$(gofmt -l . | tee /dev/stderr)"; go vet ./...); done
+	shellcheck -x $(SCRIPTS)
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; else echo "cargo-deny is not installed: left out (cargo install --locked cargo-deny)"; fi
+generate: ## write what is made from the code: k8s/ephemerons.yaml
+	$(CARGO) run --locked --quiet --bin crd > k8s/ephemerons.yaml.new
+	mv k8s/ephemerons.yaml.new k8s/ephemerons.yaml
+
+.PHONY: cluster-up cluster-down
+cluster-up: ## the Kubernetes of the tests, with the gateways Traefik and Contour (root)
+	tests/cluster/cluster up --gateways traefik,contour
+cluster-down: ## take it down; what was built stays
+	tests/cluster/cluster down
