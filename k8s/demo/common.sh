@@ -18,9 +18,9 @@ say() { printf '%s\n' "$*"; }
 heading() { printf '\n== %s\n' "$*"; }
 
 fail() {
-	printf '\ndemo: %s\n' "$1" >&2
+	printf '\n%s\n' "$1" >&2
 	shift
-	if (($#)); then printf '      %s\n' "$@" >&2; fi
+	if (($#)); then printf '  -> %s\n' "$@" >&2; fi
 	exit 1
 }
 
