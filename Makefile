@@ -40,6 +40,10 @@ generate: ## write what is made from the code: k8s/ephemerons.yaml
 	$(CARGO) run --locked --quiet --bin crd > k8s/ephemerons.yaml.new
 	mv k8s/ephemerons.yaml.new k8s/ephemerons.yaml
 
+bench: ## measure the controller on a real Kubernetes on this machine (root)
+	tests/cluster/cluster up --gateways traefik,contour
+	$(CARGO) bench --locked --bench performance
+
 .PHONY: cluster-up cluster-down
 cluster-up: ## the Kubernetes of the tests, with the gateways Traefik and Contour (root)
 	tests/cluster/cluster up --gateways traefik,contour
