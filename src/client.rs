@@ -6,7 +6,9 @@ use http::{HeaderValue, header::USER_AGENT};
 
 /// There is no usable configuration.
 #[derive(Debug, thiserror::Error)]
-#[error("no way to the API server: {0}; set KUBECONFIG to a kubeconfig file, or run in a cluster with a ServiceAccount")]
+#[error(
+    "no way to the API server: {0}; set KUBECONFIG to a kubeconfig file, or run in a cluster with a ServiceAccount"
+)]
 pub struct NoConfiguration(String);
 
 /// The configuration of the kubeconfig (`KUBECONFIG`, else ~/.kube/config) or of the cluster that

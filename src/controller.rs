@@ -15,6 +15,8 @@ mod observe;
 pub mod permissions;
 mod probe;
 mod publish;
+#[cfg(test)]
+mod requests;
 pub mod routing;
 pub mod settings;
 mod status;
@@ -68,7 +70,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const LONGEST_SLEEP: TimeDelta = TimeDelta::minutes(30);
 /// After a failure; doubled with each that follows it.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+const LONGEST_RETRY: Duration = Duration::from_mins(1);
 /// The longest pause between two attempts to delete what has expired.
 const LONGEST_LATE_RETRY: Duration = Duration::from_secs(1);
 
@@ -174,7 +176,9 @@ async fn reach(client: &Client) -> bool {
             Err(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
         };
         if error != told {
-            tracing::warn!("cannot reach the API server: {error}; trying again. Is the kubeconfig (KUBECONFIG) right?");
+            tracing::warn!(
+                "cannot reach the API server: {error}; trying again. Is the kubeconfig (KUBECONFIG) right?"
+            );
             told = error;
         }
         time::sleep(pause).await;
@@ -217,7 +221,9 @@ async fn keep_choosing(
         });
         if changed {
             match &choice {
-                Routing::Unavailable(finding) => tracing::warn!("services cannot be routed: {}", finding.message),
+                Routing::Unavailable(finding) => {
+                    tracing::warn!("services cannot be routed: {}", finding.message);
+                }
                 choice => tracing::info!(route = ?choice.as_status(), "routing chosen"),
             }
             caches.ephemerons.names().into_iter().for_each(|name| listeners.name(name));
@@ -266,13 +272,15 @@ fn key(name: &str) -> Key {
 
 /// A reconcile on a task of its own, so that all cores are used and a panic stays within, and with
 /// a limit to its time.
+#[expect(clippy::needless_pass_by_value, reason = "the signature is the applier's")]
 fn bounded(
     key: Arc<Key>,
     context: Arc<Context>,
 ) -> impl Future<Output = Result<Action, Error>> + Send + Unpin + 'static {
     let name = key.metadata.name.clone().unwrap_or_default();
     tokio::spawn(async move {
-        let action = time::timeout(TIMEOUT, reconcile(&name, &context)).await.map_err(|_| Error::Timeout)??;
+        let action =
+            time::timeout(TIMEOUT, reconcile(&name, &context)).await.map_err(|_| Error::Timeout)??;
         Ok(action)
     })
     .map(|end| end.map_err(Error::Defect)?)
@@ -343,8 +351,7 @@ async fn reconcile(name: &str, context: &Context) -> Result<Action, Error> {
     let settled = match validate(&ephemeron, &context.settings) {
         Ok(valid) => bring_about(context, &valid, &routing).await?,
         Err(invalid) => {
-            let situation =
-                Situation { ephemeron: &ephemeron, routing: &routing, outcome: Err(&invalid) };
+            let situation = Situation { ephemeron: &ephemeron, routing: &routing, outcome: Err(&invalid) };
             let (status, _) = status(&situation, now);
             publish(&context.client, &context.caches, &ephemeron, status).await?;
             None
@@ -365,7 +372,8 @@ async fn bring_about(
     let Context { settings, client, caches, .. } = context;
     let ephemeron = valid.ephemeron;
     let observed = observe(caches, ephemeron.name());
-    let applied = apply::apply(client, caches, ephemeron, desired(valid, routing, settings), &observed).await?;
+    let applied =
+        apply::apply(client, caches, ephemeron, desired(valid, routing, settings), &observed).await?;
     let reachability = reachability(context, valid, &applied, observed.endpoint_ready, routing);
     let outcome = Outcome {
         valid,

@@ -271,7 +271,7 @@ impl Ephemeron {
 mod tests {
     use super::*;
 
-    fn ephemeron(spec: serde_json::Value) -> Ephemeron {
+    fn ephemeron(spec: &serde_json::Value) -> Ephemeron {
         let mut object: Ephemeron = serde_json::from_value(serde_json::json!({
             "apiVersion": "qualified.io/v1alpha1", "kind": "Ephemeron",
             "metadata": {"name": "a", "creationTimestamp": "2030-01-01T00:00:00Z"},
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn expiration_time_wins_over_lifetime() {
-        let at = |spec| ephemeron(spec).expiration_time().map(|time| time.to_rfc3339());
+        let at = |spec| ephemeron(&spec).expiration_time().map(|time| time.to_rfc3339());
         let json = |value: &str| serde_json::from_str(value).expect("json");
         assert_eq!(at(json(r#"{"lifetime":"30m"}"#)).as_deref(), Some("2030-01-01T00:30:00+00:00"));
         assert_eq!(

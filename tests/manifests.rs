@@ -1,5 +1,7 @@
 //! The manifests in `k8s/` say what the code says.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
+
 use std::collections::BTreeSet;
 
 use ephemeron::{controller::permissions::PERMISSIONS, resource::Ephemeron};

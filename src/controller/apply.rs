@@ -85,7 +85,7 @@ pub struct ApplyError {
     kind: String,
     namespace: String,
     name: String,
-    source: kube::Error,
+    source: Box<kube::Error>,
 }
 
 /// Brings the children about, all at once.
@@ -100,7 +100,7 @@ pub async fn apply(
     desired: Desired,
     observed: &Observed,
 ) -> Result<Applied, ApplyError> {
-    let route = async {
+    let route = Box::pin(async {
         Ok(match desired.route {
             Some(DesiredRoute::HttpRoute(route)) => Some(AppliedRoute::HttpRoute(
                 child(client, &caches.http_routes, owner, route, observed.http_route.as_ref()).await?,
@@ -110,10 +110,11 @@ pub async fn apply(
             )),
             None => None,
         })
-    };
+    });
+    // Boxed: their states hold whole documents, and every reconcile that is under way has three.
     let (pod, service, route) = tokio::join!(
-        child(client, &caches.pods, owner, desired.pod, observed.pod.as_ref()),
-        child(client, &caches.services, owner, desired.service, observed.service.as_ref()),
+        Box::pin(child(client, &caches.pods, owner, desired.pod, observed.pod.as_ref())),
+        Box::pin(child(client, &caches.services, owner, desired.service, observed.service.as_ref())),
         route,
     );
     Ok(Applied { pod: pod?, service: service?, route: route? })
@@ -198,10 +199,8 @@ enum Whose {
 }
 
 fn whose(object: &impl Resource, owner: &Ephemeron) -> Whose {
-    let Some(controller) = object
-        .owner_references()
-        .iter()
-        .find(|reference| reference.controller == Some(true))
+    let Some(controller) =
+        object.owner_references().iter().find(|reference| reference.controller == Some(true))
     else {
         return Whose::Foreign;
     };
@@ -238,13 +237,19 @@ async fn create<K: ChildKind>(
         Ok(made) => Ok(Child::Ours(cache.wrote(made))),
         Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
             match api.get_opt(&name).await {
-                Ok(Some(live)) => settle(client, cache, owner, &desired, cache.wrote(live)).await,
+                Ok(Some(live)) if whose(&live, owner) == Whose::Ours => {
+                    settle(client, cache, owner, &desired, cache.wrote(live)).await
+                }
+                // Not taken into the cache: its watch need not see what is not ours.
+                Ok(Some(live)) => settle(client, cache, owner, &desired, Arc::new(live)).await,
                 // It went in between: its deletion, or the next attempt, leads on.
                 Ok(None) => Ok(Child::Going),
                 Err(error) => Err(failed("read", &desired, error)),
             }
         }
-        Err(kube::Error::Api(status)) if is_refusal(status.code) => Ok(Child::Refused(status.message.clone())),
+        Err(kube::Error::Api(status)) if is_refusal(status.code) => {
+            Ok(Child::Refused(status.message.clone()))
+        }
         Err(error) => Err(failed("create", &desired, error)),
     }
 }
@@ -276,7 +281,9 @@ async fn settle<K: ChildKind>(
             cache.missing(&desired.name_any(), live.meta().uid.as_deref());
             Err(failed("update", desired, kube::Error::Api(status)))
         }
-        Err(kube::Error::Api(status)) if is_refusal(status.code) => Ok(Child::Refused(status.message.clone())),
+        Err(kube::Error::Api(status)) if is_refusal(status.code) => {
+            Ok(Child::Refused(status.message.clone()))
+        }
         Err(error) => Err(failed("update", desired, error)),
     }
 }
@@ -300,6 +307,6 @@ fn failed<K: ChildKind>(verb: &'static str, object: &K, source: kube::Error) -> 
         kind: K::kind(&()).into_owned(),
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
-        source,
+        source: Box::new(source),
     }
 }

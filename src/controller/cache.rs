@@ -203,7 +203,10 @@ pub async fn keep<K>(
 
 /// The event without its guard; an object that cannot be read is reported and left out, so that it
 /// does not stop the others.
-fn readable<K: Resource<DynamicType = ()>>(kind: &str, event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
+fn readable<K: Resource<DynamicType = ()>>(
+    kind: &str,
+    event: Event<DeserializeGuard<K>>,
+) -> Option<Event<K>> {
     let read = |DeserializeGuard(object): DeserializeGuard<K>| {
         object
             .map_err(|unreadable| {

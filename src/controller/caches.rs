@@ -7,12 +7,10 @@ use std::{
 };
 
 use gateway_api::{gatewayclasses::GatewayClass, gateways::Gateway, httproutes::HttpRoute};
-use k8s_openapi::{
-    api::{
-        core::v1::{Namespace, Pod, PodSpec, Service},
-        discovery::v1::EndpointSlice,
-        networking::v1::{Ingress, IngressClass},
-    },
+use k8s_openapi::api::{
+    core::v1::{Namespace, Pod, PodSpec, Service},
+    discovery::v1::EndpointSlice,
+    networking::v1::{Ingress, IngressClass},
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -163,11 +161,16 @@ impl Caches {
         watches.children(&self.ingresses, always, |_| {}, listeners.owner());
         watches.children(&self.http_routes, Served::WithGatewayApi, |_| {}, listeners.owner());
         let (caches, told) = (Arc::clone(self), listeners.clone());
-        watches.children(&self.slices, always, |_| {}, move |slice| {
-            if let Some(service) = caches.index(slice) {
-                told.name(service);
-            }
-        });
+        watches.children(
+            &self.slices,
+            always,
+            |_| {},
+            move |slice| {
+                if let Some(service) = caches.index(slice) {
+                    told.name(service);
+                }
+            },
+        );
 
         let own = all.clone().fields(&format!("metadata.name={}", settings.namespace));
         watches.cluster(&self.namespaces, own, always, |_| {}, listeners.routing());

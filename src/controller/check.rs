@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt as _, stream};
 use ::gateway_api::{gatewayclasses::GatewayClass, gateways::Gateway};
+use futures::{StreamExt as _, stream};
 use k8s_openapi::{
     api::{
         authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
@@ -65,7 +65,12 @@ impl Findings {
     }
 
     fn bad(&mut self, subject: &'static str, text: impl Into<String>, remedy: impl Into<String>) {
-        self.0.push(Finding { verdict: Verdict::Bad, subject, text: text.into(), remedy: Some(remedy.into()) });
+        self.0.push(Finding {
+            verdict: Verdict::Bad,
+            subject,
+            text: text.into(),
+            remedy: Some(remedy.into()),
+        });
     }
 
     fn doubtful(&mut self, subject: &'static str, text: impl Into<String>, remedy: impl Into<String>) {
@@ -104,13 +109,23 @@ pub async fn check(settings: &Settings, config: kube::Config) -> Findings {
         }
     };
     match time::timeout(TIMEOUT, client.apiserver_version()).await {
-        Ok(Ok(version)) => findings.good("API server", format!("{server} is Kubernetes {}", version.git_version)),
+        Ok(Ok(version)) => {
+            findings.good("API server", format!("{server} is Kubernetes {}", version.git_version));
+        }
         Ok(Err(error)) => {
-            findings.bad("API server", format!("{server}: {}", root_cause(&error)), "is the kubeconfig (KUBECONFIG) right, and the cluster up?");
+            findings.bad(
+                "API server",
+                format!("{server}: {}", root_cause(&error)),
+                "is the kubeconfig (KUBECONFIG) right, and the cluster up?",
+            );
             return findings;
         }
         Err(_) => {
-            findings.bad("API server", format!("{server} does not answer"), "is the kubeconfig (KUBECONFIG) right, and the cluster up?");
+            findings.bad(
+                "API server",
+                format!("{server} does not answer"),
+                "is the kubeconfig (KUBECONFIG) right, and the cluster up?",
+            );
             return findings;
         }
     }
@@ -139,7 +154,9 @@ async fn definition(client: &Client, findings: &mut Findings) {
             ),
         },
         Ok(None) => findings.bad(SUBJECT, format!("{name} is not installed"), REMEDY),
-        Err(error) => findings.doubtful(SUBJECT, format!("{name} cannot be read: {}", root_cause(&error)), REMEDY),
+        Err(error) => {
+            findings.doubtful(SUBJECT, format!("{name} cannot be read: {}", root_cause(&error)), REMEDY);
+        }
     }
 }
 
@@ -149,7 +166,11 @@ fn lacking(installed: &CustomResourceDefinition, ours: &CustomResourceDefinition
         let version = definition.spec.versions.iter().find(|version| version.name == Ephemeron::version(&()));
         let schema = version.and_then(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());
         let part = schema.and_then(|schema: &JSONSchemaProps| schema.properties.as_ref()?.get(part));
-        part.and_then(|part| part.properties.as_ref()).into_iter().flatten().map(|(name, _)| name.clone()).collect()
+        part.and_then(|part| part.properties.as_ref())
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.clone())
+            .collect()
     };
     ["spec", "status"]
         .into_iter()
@@ -164,12 +185,17 @@ fn lacking(installed: &CustomResourceDefinition, ours: &CustomResourceDefinition
 async fn permissions(client: &Client, settings: &Settings, findings: &mut Findings) {
     const SUBJECT: &str = "permissions";
     const REMEDY: &str = "apply k8s/controller/sa.yaml and run as the ServiceAccount that it makes";
-    let wanted = PERMISSIONS.iter().flat_map(|permission| permission.verbs.iter().map(move |verb| (permission, *verb)));
-    let answers: Vec<_> = stream::iter(wanted)
-        .map(|(permission, verb)| async move { (permission, verb, may(client, settings, permission, verb).await) })
-        .buffered(8)
-        .collect()
-        .await;
+    let wanted = PERMISSIONS
+        .iter()
+        .flat_map(|permission| permission.verbs.iter().map(move |verb| (permission, *verb)));
+    let answers: Vec<_> =
+        stream::iter(wanted)
+            .map(|(permission, verb)| async move {
+                (permission, verb, may(client, settings, permission, verb).await)
+            })
+            .buffered(8)
+            .collect()
+            .await;
     if let Some((.., Err(error))) = answers.iter().find(|(.., answer)| answer.is_err()) {
         findings.doubtful(SUBJECT, format!("they cannot be asked for: {}", root_cause(error)), REMEDY);
         return;
@@ -186,7 +212,12 @@ async fn permissions(client: &Client, settings: &Settings, findings: &mut Findin
     }
 }
 
-async fn may(client: &Client, settings: &Settings, permission: &Permission, verb: &str) -> kube::Result<bool> {
+async fn may(
+    client: &Client,
+    settings: &Settings,
+    permission: &Permission,
+    verb: &str,
+) -> kube::Result<bool> {
     let (resource, subresource) = match permission.resource.split_once('/') {
         Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
         None => (permission.resource, None),
@@ -215,7 +246,9 @@ async fn namespace(client: &Client, settings: &Settings, findings: &mut Findings
     match Api::<Namespace>::all(client.clone()).list(&this).await {
         Ok(list) if list.items.is_empty() => findings.bad(SUBJECT, format!("{name} does not exist"), remedy),
         Ok(_) => findings.good(SUBJECT, format!("children live in {name}")),
-        Err(error) => findings.doubtful(SUBJECT, format!("{name} cannot be read: {}", root_cause(&error)), remedy),
+        Err(error) => {
+            findings.doubtful(SUBJECT, format!("{name} cannot be read: {}", root_cause(&error)), remedy);
+        }
     }
 }
 
@@ -304,14 +337,18 @@ async fn probe(settings: &Settings, routing: &Routing, published: Option<&str>, 
             return;
         }
         ProbeChoice::At { host, port } => (host.clone(), port.unwrap_or(listener)),
-        ProbeChoice::Published => match published {
-            Some(address) => (address.to_owned(), listener),
-            None => (settings.domain.host("ephemeron-check"), listener),
+        ProbeChoice::Published => match (published, routing) {
+            // Nothing to probe yet: the finding on routing says what to do first.
+            (None, Routing::Unavailable(_)) => return,
+            (Some(address), _) => (address.to_owned(), listener),
+            (None, _) => (settings.domain.host("ephemeron-check"), listener),
         },
     };
     match time::timeout(TIMEOUT, net::TcpStream::connect((host.as_str(), port))).await {
         Ok(Ok(_)) => findings.good(SUBJECT, format!("{host}:{port} accepts connections")),
-        Ok(Err(error)) => findings.bad(SUBJECT, format!("no connection to {host}:{port}: {error}"), probe_remedy()),
+        Ok(Err(error)) => {
+            findings.bad(SUBJECT, format!("no connection to {host}:{port}: {error}"), probe_remedy());
+        }
         Err(_) => findings.bad(SUBJECT, format!("no connection to {host}:{port} within 5 s"), probe_remedy()),
     }
 }

@@ -52,7 +52,9 @@ pub fn desired(valid: &Valid<'_>, routing: &Routing, settings: &Settings) -> Des
             Routing::Gateway(parent) => {
                 Some(DesiredRoute::HttpRoute(httproute::http_route(valid, parent, settings)))
             }
-            Routing::Ingress { class } => Some(DesiredRoute::Ingress(ingress::ingress(valid, class, settings))),
+            Routing::Ingress { class } => {
+                Some(DesiredRoute::Ingress(ingress::ingress(valid, class, settings)))
+            }
             Routing::Unavailable(_) => None,
         },
     }
@@ -71,10 +73,7 @@ fn metadata(ephemeron: &Ephemeron, settings: &Settings) -> ObjectMeta {
 
 /// The labels of every child.
 fn labels(ephemeron: &Ephemeron) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        (MANAGED_BY_LABEL.into(), MANAGER.into()),
-        (NAME_LABEL.into(), ephemeron.name().into()),
-    ])
+    BTreeMap::from([(MANAGED_BY_LABEL.into(), MANAGER.into()), (NAME_LABEL.into(), ephemeron.name().into())])
 }
 
 #[cfg(test)]

@@ -87,3 +87,126 @@ fn has_all(live: Option<&BTreeMap<String, String>>, wanted: Option<&BTreeMap<Str
 fn set_labels(live: &mut ObjectMeta, desired: &ObjectMeta) {
     live.labels.get_or_insert_default().extend(desired.labels.clone().unwrap_or_default());
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::controller::{
+        desired::{Desired, DesiredRoute, desired},
+        fixtures,
+        routing::{Parent, Routing},
+        validate::validate,
+    };
+
+    fn wanted(routing: &Routing) -> Desired {
+        let (ephemeron, settings) = (fixtures::ephemeron(fixtures::FULL), fixtures::settings());
+        desired(&validate(&ephemeron, &settings).expect("valid"), routing, &settings)
+    }
+
+    fn on_gateway() -> (Service, HttpRoute) {
+        let parent = Parent {
+            namespace: "gateways".into(),
+            name: "main".into(),
+            listener: "http".into(),
+            port: 80,
+            tls: false,
+            address: None,
+            controller: None,
+        };
+        let Desired { service, route: Some(DesiredRoute::HttpRoute(route)), .. } =
+            wanted(&Routing::Gateway(parent))
+        else {
+            panic!("no HTTPRoute")
+        };
+        (service, route)
+    }
+
+    fn by_ingress() -> Ingress {
+        let Some(DesiredRoute::Ingress(ingress)) = wanted(&Routing::Ingress { class: "a".into() }).route
+        else {
+            panic!("no Ingress")
+        };
+        ingress
+    }
+
+    /// The object with one value in it set to another.
+    fn with<K: serde::Serialize + serde::de::DeserializeOwned>(object: &K, pointer: &str, value: Value) -> K {
+        let mut document = serde_json::to_value(object).expect("JSON");
+        let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+        document.pointer_mut(parent).expect("a parent")[key] = value;
+        serde_json::from_value(document).expect("an object")
+    }
+
+    #[test]
+    fn what_is_as_desired_is_left_alone() {
+        let (service, route) = on_gateway();
+        assert_eq!(service.repaired(&service), None);
+        assert_eq!(route.repaired(&route), None);
+        assert_eq!(by_ingress().repaired(&by_ingress()), None);
+    }
+
+    #[test]
+    fn what_the_cluster_and_others_add_beside_it_stays() {
+        let (service, route) = on_gateway();
+        let live = with(&service, "/spec/ipFamilies", json!(["IPv4"]));
+        assert_eq!(live.repaired(&service), None);
+        let live = with(&route, "/metadata/annotations", json!({"a": "b"}));
+        assert_eq!(live.repaired(&route), None);
+        let live =
+            with(&with(&service, "/metadata/labels/mine", json!("a")), "/spec/selector/app", json!("evil"));
+        let repaired = live.repaired(&service).expect("a repair");
+        assert_eq!(repaired.metadata.labels.expect("labels")["mine"], "a");
+    }
+
+    #[test]
+    fn every_change_of_ours_is_set_right() {
+        let (service, route) = on_gateway();
+        for (pointer, value) in [
+            ("/spec/selector", json!({"app": "another"})),
+            ("/spec/selector/extra", json!("one more")),
+            ("/spec/ports/0/targetPort", json!(1)),
+            ("/spec/ports", json!([])),
+            ("/spec/externalIPs", json!(["192.0.2.1"])),
+            ("/spec/type", json!("LoadBalancer")),
+            ("/metadata/labels", json!({})),
+        ] {
+            let repaired = with(&service, pointer, value).repaired(&service);
+            assert_eq!(repaired.as_ref().and_then(|one| one.repaired(&service)), None, "{pointer}");
+            assert!(repaired.is_some(), "{pointer}");
+        }
+        for (pointer, value) in [
+            ("/spec/hostnames", json!(["bank.example.com"])),
+            (
+                "/spec/rules/0/filters",
+                json!([{"type": "RequestRedirect", "requestRedirect": {"hostname": "evil"}}]),
+            ),
+            ("/spec/rules/0/backendRefs/0/name", json!("another")),
+            ("/spec/parentRefs/0/name", json!("another")),
+            ("/metadata/labels", json!({})),
+        ] {
+            assert_eq!(with(&route, pointer, value).repaired(&route).as_ref(), Some(&route), "{pointer}");
+        }
+        let ingress = by_ingress();
+        for (pointer, value) in [
+            ("/spec/rules/0/host", json!("bank.example.com")),
+            ("/spec/tls", json!(null)),
+            ("/metadata/annotations", json!({})),
+        ] {
+            assert_eq!(
+                with(&ingress, pointer, value).repaired(&ingress).as_ref(),
+                Some(&ingress),
+                "{pointer}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cluster_ip_is_kept() {
+        let (service, _) = on_gateway();
+        let live = with(&with(&service, "/spec/clusterIP", json!("10.0.0.7")), "/spec/selector", json!({}));
+        let repaired = live.repaired(&service).and_then(|service| service.spec);
+        assert_eq!(repaired.and_then(|spec| spec.cluster_ip).as_deref(), Some("10.0.0.7"));
+    }
+}

@@ -24,7 +24,7 @@ const CHANGED: Duration = Duration::from_secs(1);
 pub enum ExpireError {
     /// Of the Ephemeron.
     #[error("cannot delete the expired Ephemeron")]
-    Ephemeron(#[source] kube::Error),
+    Ephemeron(#[source] Box<kube::Error>),
     /// Of a child; the garbage collector will follow.
     #[error("the Ephemeron is deleted; its children are left to the garbage collector")]
     Child(#[source] ApplyError),
@@ -60,7 +60,7 @@ pub async fn expire(
         Ok(_) => {}
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(kube::Error::Api(status)) if status.code == 409 => return Ok(Action::requeue(CHANGED)),
-        Err(error) => return Err(ExpireError::Ephemeron(error)),
+        Err(error) => return Err(ExpireError::Ephemeron(Box::new(error))),
     }
     tracing::info!(
         ephemeron = name,

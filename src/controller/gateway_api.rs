@@ -17,7 +17,7 @@ use tokio::{sync::watch, time};
 
 /// How often to ask where definitions may not be watched, and while one is being established.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-const ASK_AGAIN_UNWATCHED: Duration = Duration::from_secs(60);
+const ASK_AGAIN_UNWATCHED: Duration = Duration::from_mins(1);
 
 /// Whether HTTPRoutes of the version that we speak are served.
 ///

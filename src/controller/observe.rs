@@ -41,7 +41,8 @@ pub fn observe(caches: &Caches, name: &str) -> Observed {
 /// Whether one of the endpoints is ready; one that does not say counts as ready
 /// (`EndpointConditions.ready`: "a nil value should be interpreted as true").
 fn has_ready_endpoint(slice: &EndpointSlice) -> bool {
-    slice.endpoints.iter().any(|endpoint| {
-        endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-    })
+    slice
+        .endpoints
+        .iter()
+        .any(|endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true))
 }

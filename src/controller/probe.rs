@@ -10,7 +10,12 @@ use http_body_util::Empty;
 use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::{net::TcpStream, sync::Semaphore, task::AbortHandle, time};
+use tokio::{
+    net::TcpStream,
+    sync::Semaphore,
+    task::{AbortHandle, JoinSet},
+    time,
+};
 use tokio_rustls::TlsConnector;
 
 use super::{caches::Listeners, insecure, trouble::root_cause};
@@ -186,9 +191,8 @@ async fn exchange(
         .header("connection", "close")
         .body(Empty::new())
         .map_err(|error| error.to_string())?;
-    let mut driver = std::pin::pin!(driver);
-    tokio::select! {
-        answer = sender.send_request(request) => Ok(answer.map_err(explain)?.status().as_u16()),
-        end = &mut driver => Err(end.err().map_or("the connection was closed".into(), explain)),
-    }
+    // Dropped with this future, and the task and its connection with it.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(driver);
+    Ok(sender.send_request(request).await.map_err(explain)?.status().as_u16())
 }

@@ -19,7 +19,7 @@ use crate::resource::{
 #[error("cannot write the {part} of the Ephemeron")]
 pub struct PublishError {
     part: &'static str,
-    source: kube::Error,
+    source: Box<kube::Error>,
 }
 
 /// Writes the host annotation, once the service is available, and then the status, so that whoever
@@ -40,7 +40,7 @@ pub async fn publish(
     let take = |answer: kube::Result<Ephemeron>, part| match answer {
         Ok(written) => Ok(Some(caches.ephemerons.wrote(written))),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok::<Option<Arc<Ephemeron>>, _>(None),
-        Err(source) => Err(PublishError { part, source }),
+        Err(source) => Err(PublishError { part, source: Box::new(source) }),
     };
     let annotation = ephemeron.metadata.annotations.as_ref().and_then(|all| all.get(HOST_ANNOTATION));
     if conditions::is_true(&status.conditions, AVAILABLE) && annotation != status.host.as_ref() {
@@ -52,7 +52,8 @@ pub async fn publish(
         }
     }
     if ephemeron.status.as_ref() != Some(&status) {
-        let patch = json!({ "metadata": { "uid": uid }, "status": merge(ephemeron.status.as_ref(), &status) });
+        let patch =
+            json!({ "metadata": { "uid": uid }, "status": merge(ephemeron.status.as_ref(), &status) });
         take(api.patch_status(name, &params, &Patch::Merge(patch)).await, "status")?;
     }
     Ok(())

@@ -109,16 +109,25 @@ fn configured(
             "the Gateway {namespace}/{name} does not exist: create it, or set EPHEMERON_GATEWAY to one that does"
         ));
     };
-    match admitting(settings, offer, gateway, listener) {
-        Some(parent) => Routing::Gateway(parent),
-        None => missing(format!(
-            "{} of the Gateway {namespace}/{name} admits HTTPRoutes of the namespace {} for *.{}: see its \
-             protocol, hostname and allowedRoutes",
-            listener.map_or("no listener".into(), |listener| format!("the listener {listener:?} is missing, or does not fit: no such listener")),
-            settings.namespace,
-            settings.domain
-        )),
+    if let Some(parent) = admitting(settings, offer, gateway, listener) {
+        return Routing::Gateway(parent);
     }
+    let names: Vec<&str> = gateway.spec.listeners.iter().map(|listener| listener.name.as_str()).collect();
+    let (namespace_of_ours, domain) = (&settings.namespace, &settings.domain);
+    missing(match listener {
+        Some(listener) if !names.contains(&listener) => format!(
+            "the Gateway {namespace}/{name} has no listener {listener:?}: set EPHEMERON_GATEWAY to one with {}",
+            names.join(" or ")
+        ),
+        Some(listener) => format!(
+            "the listener {listener:?} of the Gateway {namespace}/{name} does not admit HTTPRoutes of the namespace \
+             {namespace_of_ours} for *.{domain}: see its protocol, hostname and allowedRoutes"
+        ),
+        None => format!(
+            "no listener of the Gateway {namespace}/{name} admits HTTPRoutes of the namespace {namespace_of_ours} for \
+             *.{domain}: see their protocol, hostname and allowedRoutes"
+        ),
+    })
 }
 
 fn automatic(settings: &Settings, offer: &Offer<'_>) -> Routing {
@@ -196,7 +205,10 @@ fn admitting(
         .filter(|candidate| listener.is_none_or(|name| name == candidate.name))
         .filter(|candidate| is_http(candidate))
         .filter(|candidate| {
-            candidate.hostname.as_deref().is_none_or(|hostname| admits_host(hostname, settings.domain.as_str()))
+            candidate
+                .hostname
+                .as_deref()
+                .is_none_or(|hostname| admits_host(hostname, settings.domain.as_str()))
         })
         .filter(|candidate| admits_namespace(candidate, &namespace, settings, offer))
         .max_by_key(|candidate| candidate.protocol == "HTTPS")?;
@@ -259,13 +271,16 @@ fn admits_namespace(
         Some(From::All) => true,
         // The Gateway API's default is Same.
         None | Some(From::Same) => gateway_namespace == settings.namespace,
-        Some(From::Selector) => namespaces.and_then(|namespaces| namespaces.selector.as_ref()).is_some_and(
-            |selector| {
+        Some(From::Selector) => {
+            namespaces.and_then(|namespaces| namespaces.selector.as_ref()).is_some_and(|selector| {
                 let labels = &offer.namespace_labels;
-                let by_labels = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+                let by_labels =
+                    selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
                 let by_expressions = selector.match_expressions.iter().flatten().all(|expression| {
                     let value = labels.get(&expression.key);
-                    let listed = || value.is_some_and(|value| expression.values.iter().flatten().any(|one| one == value));
+                    let listed = || {
+                        value.is_some_and(|value| expression.values.iter().flatten().any(|one| one == value))
+                    };
                     match expression.operator.as_str() {
                         "In" => listed(),
                         "NotIn" => !listed(),
@@ -275,7 +290,205 @@ fn admits_namespace(
                     }
                 });
                 by_labels && by_expressions
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::controller::fixtures;
+
+    fn gateway(name: &str, listeners: &Value) -> Gateway {
+        serde_json::from_value(json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+            "metadata": {"namespace": "gateways", "name": name},
+            "spec": {"gatewayClassName": "class", "listeners": listeners},
+            "status": {
+                "addresses": [{"value": "192.0.2.1"}],
+                "conditions": [{
+                    "type": "Programmed", "status": "True", "reason": "Programmed", "message": "",
+                    "lastTransitionTime": "2030-01-01T00:00:00Z",
+                }],
             },
-        ),
+        }))
+        .expect("a Gateway")
+    }
+
+    fn listener(name: &str, protocol: &str, port: u16, more: &Value) -> Value {
+        let mut listener = json!({
+            "name": name, "protocol": protocol, "port": port,
+            "allowedRoutes": {"namespaces": {"from": "All"}},
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            listener[key] = value.clone();
+        }
+        listener
+    }
+
+    fn ingress_class(name: &str, is_default: bool) -> IngressClass {
+        let annotations = json!({ DEFAULT_CLASS: is_default.to_string() });
+        serde_json::from_value(json!({"metadata": {"name": name, "annotations": annotations}}))
+            .expect("a class")
+    }
+
+    fn chosen(choice: &str, gateways: &[Gateway], classes: &[IngressClass]) -> Routing {
+        let settings = Settings { routing: choice.parse().expect("a choice"), ..fixtures::settings() };
+        let class: GatewayClass = serde_json::from_value(json!({
+            "metadata": {"name": "class"}, "spec": {"controllerName": "example.com/controller"},
+        }))
+        .expect("a class");
+        let offer = Offer {
+            gateways: gateways.iter().collect(),
+            classes: vec![&class],
+            ingress_classes: classes.iter().collect(),
+            namespace_labels: BTreeMap::from([("team".into(), "blue".into())]),
+        };
+        choose(&settings, &offer)
+    }
+
+    fn parent_of(routing: Routing) -> Option<String> {
+        match routing {
+            Routing::Unavailable(_) => None,
+            routing => routing.as_status().and_then(|route| route.parent),
+        }
+    }
+
+    fn unavailable(routing: Routing) -> (Reason, String) {
+        let Routing::Unavailable(finding) = routing else { panic!("{routing:?}") };
+        (finding.reason, finding.message)
+    }
+
+    #[test]
+    fn the_one_gateway_is_found() {
+        let one = gateway("one", &json!([listener("http", "HTTP", 8080, &json!({}))]));
+        let Routing::Gateway(parent) = chosen("auto", &[one], &[]) else { panic!("no Gateway") };
+        assert_eq!(
+            parent,
+            Parent {
+                namespace: "gateways".into(),
+                name: "one".into(),
+                listener: "http".into(),
+                port: 8080,
+                tls: false,
+                address: Some("192.0.2.1".into()),
+                controller: Some("example.com/controller".into()),
+            }
+        );
+    }
+
+    #[test]
+    fn listeners_are_judged() {
+        let rows = [
+            (json!({"hostname": "*.example.com"}), true),
+            (json!({"hostname": "*.EXAMPLE.com"}), true),
+            (json!({"hostname": "*.com"}), true),
+            (json!({"hostname": "example.com"}), false),
+            (json!({"hostname": "*.notexample.com"}), false),
+            (json!({"hostname": "*.ample.com"}), false),
+            (json!({"hostname": "*.sub.example.com"}), false),
+            (json!({"protocol": "TCP"}), false),
+            (json!({"protocol": "TLS"}), false),
+            (json!({"allowedRoutes": null}), false),
+            (json!({"allowedRoutes": {"namespaces": {"from": "Same"}}}), false),
+            (
+                json!({"allowedRoutes": {"namespaces": {"from": "All"}, "kinds": [{"kind": "GRPCRoute"}]}}),
+                false,
+            ),
+            (
+                json!({"allowedRoutes": {"namespaces": {"from": "All"}, "kinds": [{"kind": "HTTPRoute"}]}}),
+                true,
+            ),
+            (
+                json!({"allowedRoutes": {"namespaces": {"from": "Selector",
+                "selector": {"matchLabels": {"team": "blue"}}}}}),
+                true,
+            ),
+            (
+                json!({"allowedRoutes": {"namespaces": {"from": "Selector",
+                "selector": {"matchLabels": {"team": "red"}}}}}),
+                false,
+            ),
+            (
+                json!({"allowedRoutes": {"namespaces": {"from": "Selector", "selector": {"matchExpressions":
+                [{"key": "team", "operator": "In", "values": ["red", "blue"]}]}}}}),
+                true,
+            ),
+            (
+                json!({"allowedRoutes": {"namespaces": {"from": "Selector", "selector": {"matchExpressions":
+                [{"key": "team", "operator": "DoesNotExist"}]}}}}),
+                false,
+            ),
+        ];
+        for (more, admitted) in rows {
+            let one = gateway("one", &json!([listener("web", "HTTP", 80, &more)]));
+            assert_eq!(parent_of(chosen("auto", &[one], &[])).is_some(), admitted, "{more}");
+        }
+    }
+
+    #[test]
+    fn tls_goes_first() {
+        let both =
+            json!([listener("http", "HTTP", 80, &json!({})), listener("https", "HTTPS", 443, &json!({}))]);
+        let gateways = [gateway("one", &both)];
+        assert_eq!(parent_of(chosen("auto", &gateways, &[])).as_deref(), Some("gateways/one/https"));
+        assert_eq!(
+            parent_of(chosen("gateways/one/http", &gateways, &[])).as_deref(),
+            Some("gateways/one/http")
+        );
+    }
+
+    #[test]
+    fn an_unprogrammed_gateway_counts_only_if_configured() {
+        let mut one = gateway("one", &json!([listener("http", "HTTP", 80, &json!({}))]));
+        one.status = None;
+        let gateways = [one];
+        let classes = [ingress_class("nginx", true)];
+        assert_eq!(parent_of(chosen("auto", &gateways, &classes)).as_deref(), Some("nginx"));
+        assert_eq!(
+            parent_of(chosen("gateways/one", &gateways, &classes)).as_deref(),
+            Some("gateways/one/http")
+        );
+    }
+
+    #[test]
+    fn two_gateways_are_ambiguous() {
+        let listeners = json!([listener("http", "HTTP", 80, &json!({}))]);
+        let gateways = [gateway("one", &listeners), gateway("two", &listeners)];
+        let (reason, message) = unavailable(chosen("auto", &gateways, &[ingress_class("nginx", true)]));
+        assert_eq!(reason, Reason::AmbiguousGateway);
+        assert!(message.contains("gateways/one, gateways/two"), "{message}");
+        assert_eq!(parent_of(chosen("gateways/two", &gateways, &[])).as_deref(), Some("gateways/two/http"));
+    }
+
+    #[test]
+    fn a_configured_gateway_never_falls_back() {
+        let one = gateway("one", &json!([listener("tcp", "TCP", 80, &json!({}))]));
+        let gateways = [one];
+        let classes = [ingress_class("nginx", true)];
+        let rows = [
+            ("gateways/none", "does not exist"),
+            ("gateways/one", "no listener of the Gateway gateways/one"),
+            ("gateways/one/web", "has no listener \"web\": set EPHEMERON_GATEWAY to one with tcp"),
+            ("gateways/one/tcp", "the listener \"tcp\" of the Gateway gateways/one does not admit"),
+        ];
+        for (choice, wanted) in rows {
+            let (reason, message) = unavailable(chosen(choice, &gateways, &classes));
+            assert_eq!(reason, Reason::NoGateway);
+            assert!(message.contains(wanted), "{choice}: {message}");
+        }
+    }
+
+    #[test]
+    fn the_ingress_class_is_found() {
+        let (a, b) = (|| ingress_class("a", false), || ingress_class("b", true));
+        assert_eq!(parent_of(chosen("ingress", &[], &[a()])).as_deref(), Some("a"), "the only one");
+        assert_eq!(parent_of(chosen("ingress", &[], &[a(), b()])).as_deref(), Some("b"), "the default");
+        let two = [a(), ingress_class("c", false)];
+        assert!(unavailable(chosen("ingress", &[], &two)).1.contains("set EPHEMERON_INGRESS_CLASS"));
+        assert!(unavailable(chosen("auto", &[], &[])).1.contains("no programmed Gateway"));
     }
 }

@@ -76,10 +76,13 @@ fn pod_labels(labels: Option<&BTreeMap<String, String>>) -> Result<(), Invalid> 
         if (key.starts_with(KEY_PREFIX) && key != GROUP_LABEL) || key == MANAGED_BY_LABEL {
             return Err(Invalid::ReservedLabel(key.clone()));
         }
-        let (prefix, name) = key.rsplit_once('/').map_or((None, key.as_str()), |(prefix, name)| (Some(prefix), name));
+        let (prefix, name) =
+            key.rsplit_once('/').map_or((None, key.as_str()), |(prefix, name)| (Some(prefix), name));
         let prefix_fits = prefix.is_none_or(|prefix| {
             prefix.len() <= 253
-                && prefix.split('.').all(|label| is_part(label) && !label.contains(['.', '_']) && label == label.to_ascii_lowercase())
+                && prefix.split('.').all(|label| {
+                    is_part(label) && !label.contains(['.', '_']) && label == label.to_ascii_lowercase()
+                })
         });
         if !(prefix_fits && is_part(name) && (value.is_empty() || is_part(value))) {
             return Err(Invalid::NotALabel(key.clone(), value.clone()));
@@ -96,4 +99,89 @@ fn is_part(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         && ends_fit(text.chars().next())
         && ends_fit(text.chars().last())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{controller::fixtures, resource::EphemeronStatus};
+
+    fn with_labels(labels: &serde_json::Value) -> Result<(), Invalid> {
+        let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
+        ephemeron.spec.service.pod_labels = serde_json::from_value(labels.clone()).expect("labels");
+        validate(&ephemeron, &fixtures::settings()).map(drop)
+    }
+
+    #[test]
+    fn what_can_be_carried_out_is_valid() {
+        for manifest in [fixtures::MINIMAL, fixtures::FULL] {
+            let ephemeron = fixtures::ephemeron(manifest);
+            let valid = validate(&ephemeron, &fixtures::settings());
+            assert_eq!(valid.map(|valid| valid.host), Ok(format!("{}.example.com", ephemeron.name())));
+        }
+    }
+
+    #[test]
+    fn without_an_end_it_is_invalid() {
+        let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
+        ephemeron.spec.lifetime = None;
+        assert_eq!(validate(&ephemeron, &fixtures::settings()).map(drop), Err(Invalid::NoEnd));
+    }
+
+    #[test]
+    fn pod_labels_are_checked() {
+        for labels in [json!({"a": ""}), json!({"example.com/a_b.c": "X-1"}), json!({GROUP_LABEL: "g.app"})] {
+            assert_eq!(with_labels(&labels), Ok(()), "{labels}");
+        }
+        for key in ["ephemerons.qualified.io/name", "ephemerons.qualified.io/other", MANAGED_BY_LABEL] {
+            assert_eq!(with_labels(&json!({ key: "a" })), Err(Invalid::ReservedLabel(key.into())));
+        }
+        let long = "a".repeat(64);
+        let rows = [
+            ("", "a"),
+            ("a b", "a"),
+            ("-a", "a"),
+            ("/a", "a"),
+            ("a/", "a"),
+            ("A.b/c", "a"),
+            ("a/b/c", "a"),
+            ("a", "ü"),
+            ("a", &long),
+            (&long, "a"),
+        ];
+        for (key, value) in rows {
+            assert!(
+                matches!(with_labels(&json!({ key: value })), Err(Invalid::NotALabel(..))),
+                "{key} {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_host_is_chosen_once() {
+        let host = |status: Option<serde_json::Value>, annotation: &str| {
+            let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
+            ephemeron.status =
+                status.map(|status| serde_json::from_value::<EphemeronStatus>(status).expect("a status"));
+            ephemeron.metadata.annotations =
+                Some(BTreeMap::from([(HOST_ANNOTATION.into(), annotation.into())]));
+            validate(&ephemeron, &fixtures::settings()).expect("valid").host
+        };
+        let conditions = json!([{"type": "PodReady", "status": "True"}]);
+        assert_eq!(
+            host(Some(json!({"host": "minimal.old.org"})), "x"),
+            "minimal.old.org",
+            "a new domain moves nobody"
+        );
+        assert_eq!(host(None, "bank.example.org"), "minimal.example.com", "anybody can annotate");
+        let earlier = Some(json!({ "conditions": conditions }));
+        assert_eq!(
+            host(earlier.clone(), "minimal.old.org"),
+            "minimal.old.org",
+            "the earlier implementation's"
+        );
+        assert_eq!(host(earlier, "bank.example.org"), "minimal.example.com", "not under its own name");
+    }
 }

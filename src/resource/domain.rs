@@ -81,7 +81,8 @@ mod tests {
         assert!(domain("10.0.0.1.sslip.io").is_ok());
         assert!(domain(&"a.".repeat(94).chars().chain(['a']).collect::<String>()).is_ok());
         assert_eq!(domain(&"a".repeat(190)), Err(NotADomain::TooLong(190)));
-        for text in ["", ".", "a..b", "example.com.", "-a", "a-", "a_b", "*.example.com", "http://a", "ü.de"] {
+        for text in ["", ".", "a..b", "example.com.", "-a", "a-", "a_b", "*.example.com", "http://a", "ü.de"]
+        {
             assert!(matches!(domain(text), Err(NotADomain::Label(_))), "{text}");
         }
         assert!(matches!(domain("10.0.0.1"), Err(NotADomain::Address(_))));

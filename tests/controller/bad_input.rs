@@ -32,7 +32,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "must be a day of the calendar",
     ),
     ("words", "{lifetime: 30 minutes, service: {image: nginx, port: 80}}", "spec.lifetime"),
-    ("pull", "{lifetime: 30m, service: {image: nginx, port: 80, imagePullPolicy: Sometimes}}", "Always|IfNotPresent"),
+    (
+        "pull",
+        "{lifetime: 30m, service: {image: nginx, port: 80, imagePullPolicy: Sometimes}}",
+        "Always|IfNotPresent",
+    ),
 ];
 
 /// A change of a living Ephemeron, and what kubectl must say.

@@ -43,7 +43,8 @@ pub fn cases(cases: &mut Cases) {
         cluster.apply(&manifest(&name, "30m", "")).await.expect("it is accepted");
         let second = cluster.available(&name).await;
         assert_ne!(first.metadata.uid, second.metadata.uid);
-        let pod = Api::<Pod>::namespaced(cluster.client.clone(), "default").get(&name).await.expect("the Pod");
+        let pod =
+            Api::<Pod>::namespaced(cluster.client.clone(), "default").get(&name).await.expect("the Pod");
         let owner = pod.owner_references().first().map(|owner| owner.uid.clone());
         assert_eq!(owner, second.metadata.uid, "the predecessor's Pod was not taken over");
         cluster.delete(&name).await;
@@ -97,9 +98,7 @@ pub fn cases(cases: &mut Cases) {
         assert!(message.is_some_and(|text| text.contains("belongs to somebody else")));
         // Room is made: it goes on by itself.
         pods.delete(&name, &DeleteParams::default().grace_period(0)).await.expect("the Pod is deleted");
-        cluster
-            .reaches(&name, "has its Pod", |one| condition(one, "PodReady").0 == "True")
-            .await;
+        cluster.reaches(&name, "has its Pod", |one| condition(one, "PodReady").0 == "True").await;
         assert_eq!(condition(&cluster.ephemeron(&name).await.expect("it"), "Available").1, "NameTaken");
 
         cluster.delete(&name).await;

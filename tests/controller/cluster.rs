@@ -16,7 +16,7 @@ use tokio::{process::Command, time};
 
 /// How long anything may take before a case gives up. It is generous: the machine may be slow, and
 /// no case measures.
-pub const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_mins(2);
 
 /// A connection to the test cluster.
 pub struct Cluster {
@@ -34,8 +34,9 @@ impl Cluster {
         let folder = std::env::var_os("EPHEMERON_CLUSTER_DIR")
             .map_or_else(|| PathBuf::from("/var/lib/ephemeron-cluster"), PathBuf::from);
         let file = folder.join("env");
-        let text = std::fs::read_to_string(&file)
-            .map_err(|error| format!("no test cluster: {}: {error}; run `make cluster-up`", file.display()))?;
+        let text = std::fs::read_to_string(&file).map_err(|error| {
+            format!("no test cluster: {}: {error}; run `make cluster-up`", file.display())
+        })?;
         let env: HashMap<String, String> = text
             .lines()
             .filter_map(|line| line.strip_prefix("export ")?.split_once('='))
@@ -61,7 +62,8 @@ impl Cluster {
         self.kubectl("apply -f k8s/ephemerons.yaml").await;
         self.kubectl("wait --for=condition=Established crd/ephemerons.qualified.io").await;
         self.kubectl("delete ephs --all --wait=false").await;
-        self.kubectl("-n default delete pods,services,httproutes,ingresses -l test=foreign --wait=false").await;
+        self.kubectl("-n default delete pods,services,httproutes,ingresses -l test=foreign --wait=false")
+            .await;
     }
 
     /// A value of the cluster's `env` file.
@@ -76,8 +78,13 @@ impl Cluster {
 
     /// Runs a command line with bash, with kubectl and the kubeconfig of this cluster.
     pub async fn shell(&self, script: &str) -> Output {
+        // Where port 80 of the machine was taken, the cluster's own address takes its place.
+        let address = self.env("NODE_ADDRESS");
+        let curl = format!("curl() {{ command curl --connect-to ::{address}: \"$@\"; }}");
+        let script =
+            if self.env("HTTP_PORT") == "80" { script.to_owned() } else { format!("{curl}\n{script}") };
         Command::new("bash")
-            .args(["-euo", "pipefail", "-c", script])
+            .args(["-euo", "pipefail", "-c", &script])
             .env("KUBECONFIG", self.env("KUBECONFIG"))
             .env("PATH", format!("{}:{}", self.env("BIN"), std::env::var("PATH").unwrap_or_default()))
             .stdin(Stdio::null())
@@ -117,16 +124,20 @@ impl Cluster {
 
     /// Waits until the Ephemeron is available.
     pub async fn available(&self, name: &str) -> Ephemeron {
-        self.reaches(name, "is available", |one| condition(one, conditions::AVAILABLE) == ("True", "Available"))
-            .await
+        self.reaches(name, "is available", |one| {
+            condition(one, conditions::AVAILABLE) == ("True", "Available")
+        })
+        .await
     }
 
     /// Waits until the Ephemeron is in a state.
     pub async fn reaches(&self, name: &str, what: &str, is: impl Fn(&Ephemeron) -> bool) -> Ephemeron {
-        match within_limit(|| async { self.ephemeron(name).await.filter(&is) }).await {
-            Some(one) => one,
-            None => panic!("{name} never {what}; it is: {:#?}", self.ephemeron(name).await),
+        if let Some(one) = within_limit(|| async { self.ephemeron(name).await.filter(&is) }).await {
+            return one;
         }
+        let events = format!("kubectl get events -A --field-selector involvedObject.name={name}");
+        let now = self.shell(&format!("kubectl get eph {name} -o yaml; {events}")).await;
+        panic!("{name} never {what}; it is: {}", String::from_utf8_lossy(&now.stdout));
     }
 
     /// Waits until an object is gone.
@@ -145,10 +156,12 @@ impl Cluster {
         let _ = self.ephemerons().delete(name, &DeleteParams::default()).await;
     }
 
-    /// Asks for a URL as a user does; `address` takes the place of DNS. Returns status and body.
+    /// Asks the gateway at `address`, by default Traefik, for a URL. Returns status and body.
     pub async fn get(&self, url: &str, address: Option<&str>) -> (u16, String) {
-        let to = address.map(|address| format!("--connect-to ::{address}:")).unwrap_or_default();
-        let output = self.shell(&format!("curl -s {to} -m 10 -w '\\n%{{http_code}}' '{url}' || true")).await;
+        let address = address.unwrap_or(self.env("NODE_ADDRESS"));
+        let to = format!("--connect-to ::{address}:");
+        let output =
+            self.shell(&format!("command curl -s {to} -m 10 -w '\\n%{{http_code}}' '{url}' || true")).await;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let (body, status) = text.trim_end().rsplit_once('\n').unwrap_or(("", text.trim_end()));
         (status.parse().unwrap_or(0), body.to_owned())

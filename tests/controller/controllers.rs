@@ -97,8 +97,10 @@ impl Controller {
 
     /// Waits until it has said something.
     pub async fn says(&self, what: &str) {
-        until(&format!("the controller says {what:?}"), || async { self.said().contains(what).then_some(()) })
-            .await;
+        until(&format!("the controller says {what:?}"), || async {
+            self.said().contains(what).then_some(())
+        })
+        .await;
     }
 
     /// Ends it with SIGTERM; returns its exit code.

@@ -45,7 +45,8 @@ pub fn cases(cases: &mut Cases) {
         let cluster = &world.cluster;
         let name = cluster.name("expires");
         let end = in_seconds(12);
-        let spec = manifest_for(&name, "", &format!("expirationTime: \"{end}\""), "readinessProbe: {path: /ready}");
+        let spec =
+            manifest_for(&name, "", &format!("expirationTime: \"{end}\""), "readinessProbe: {path: /ready}");
         cluster.apply(&spec).await.expect("it is accepted");
         cluster.available(&name).await;
         cluster.gone(&cluster.ephemerons(), &name).await;
@@ -127,7 +128,10 @@ pub fn cases(cases: &mut Cases) {
         first.says("\"ready\"").await;
         let (lives, ends) = (cluster.name("restart"), cluster.name("restart-ends"));
         let label = "controller: restart";
-        cluster.apply(&manifest_for(&lives, label, "lifetime: 30m", "readinessProbe: {path: /ready}")).await.expect("ok");
+        cluster
+            .apply(&manifest_for(&lives, label, "lifetime: 30m", "readinessProbe: {path: /ready}"))
+            .await
+            .expect("ok");
         let line = format!("expirationTime: \"{}\"", in_seconds(15));
         cluster.apply(&manifest_for(&ends, label, &line, "")).await.expect("ok");
         cluster.reaches(&ends, "is seen", |one| end(one).is_some()).await;
@@ -138,8 +142,10 @@ pub fn cases(cases: &mut Cases) {
         cluster.available(&ends).await;
         second.kill().await;
         let due = cluster.ephemeron(&ends).await.and_then(|one| end(&one));
-        until("its time is over while nobody looks", || async { due.is_none_or(|due| Utc::now() > due).then_some(()) })
-            .await;
+        until("its time is over while nobody looks", || async {
+            due.is_none_or(|due| Utc::now() > due).then_some(())
+        })
+        .await;
 
         let before = cluster.ephemeron(&lives).await.expect("it lives");
         let third = Controller::start(cluster, "localhost", &env);

@@ -5,6 +5,8 @@
 //! it, and further ones for those with it. Cases that concern all Ephemerons at once come last,
 //! alone.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
+
 mod bad_input;
 mod children;
 mod cluster;

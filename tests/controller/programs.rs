@@ -16,7 +16,13 @@ pub fn cases(cases: &mut Cases) {
     cases.add("programs::check_finds_nothing_wrong", |world| async move {
         let (code, said) = check(&world.cluster, &[]).await;
         assert_eq!(code, Some(0), "{said}");
-        for wanted in ["Kubernetes v1.", "ephemerons.qualified.io is installed", "are granted", "gateways/traefik", "accepts connections"] {
+        for wanted in [
+            "Kubernetes v1.",
+            "ephemerons.qualified.io is installed",
+            "are granted",
+            "gateways/traefik",
+            "accepts connections",
+        ] {
             assert!(said.contains(wanted), "{wanted}: {said}");
         }
     });
@@ -24,7 +30,7 @@ pub fn cases(cases: &mut Cases) {
     cases.add("programs::check_names_what_is_wrong_and_the_remedy", |world| async move {
         let rows = [
             (("EPHEMERON_GATEWAY", "nowhere/none"), "the Gateway nowhere/none does not exist"),
-            (("EPHEMERON_GATEWAY", "gateways/traefik/none"), "no listener \"none\""),
+            (("EPHEMERON_GATEWAY", "gateways/traefik/none"), "has no listener \"none\""),
             (("EPHEMERON_NAMESPACE", "nowhere"), "kubectl create namespace nowhere"),
             (("EPHEMERON_PROBE_ADDRESS", "127.0.0.1:1"), "set EPHEMERON_PROBE_ADDRESS"),
             (("EPHEMERON_DOMAIN", "nowhere.invalid"), "add a record for *.nowhere.invalid"),

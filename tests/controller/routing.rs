@@ -22,7 +22,8 @@ pub fn cases(cases: &mut Cases) {
         let service = Api::<Service>::namespaced(cluster.client.clone(), "default").get(&name).await;
         let spec = service.expect("the Service").spec.expect("a spec");
         assert_eq!(spec.cluster_ip.as_deref(), Some("None"), "headless");
-        let pod = Api::<Pod>::namespaced(cluster.client.clone(), "default").get(&name).await.expect("the Pod");
+        let pod =
+            Api::<Pod>::namespaced(cluster.client.clone(), "default").get(&name).await.expect("the Pod");
         let spec = pod.spec.expect("a spec");
         assert_eq!(spec.automount_service_account_token, Some(false));
         assert_eq!(spec.enable_service_links, Some(false));

@@ -60,7 +60,10 @@ pub fn pod(valid: &Valid<'_>, settings: &Settings) -> Pod {
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
             security_context: Some(PodSecurityContext {
-                seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
+                seccomp_profile: Some(SeccompProfile {
+                    type_: "RuntimeDefault".into(),
+                    localhost_profile: None,
+                }),
                 ..PodSecurityContext::default()
             }),
             termination_grace_period_seconds: i64::try_from(settings.grace_period.as_secs()).ok(),
@@ -91,9 +94,9 @@ fn resources(resources: &Resources) -> ResourceRequirements {
             IntOrString::Int(number) => Quantity(number.to_string()),
             IntOrString::String(text) => Quantity(text.clone()),
         };
-        amounts.as_ref().map(|amounts| {
-            amounts.iter().map(|(name, amount)| (name.clone(), quantity(amount))).collect()
-        })
+        amounts
+            .as_ref()
+            .map(|amounts| amounts.iter().map(|(name, amount)| (name.clone(), quantity(amount))).collect())
     };
     ResourceRequirements {
         limits: quantities(&resources.limits),

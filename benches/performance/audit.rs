@@ -1,0 +1,138 @@
+//! The API server's audit log: every request that it has answered, by whom and when.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+    path::PathBuf,
+};
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+use serde::Deserialize;
+
+use crate::cluster::{Cluster, until};
+
+/// The file, and a way to have something written into it.
+pub struct AuditLog {
+    path: PathBuf,
+    client: Client,
+}
+
+/// A place in the log: what comes after it is read.
+#[derive(Clone, Copy)]
+pub struct Place(u64);
+
+/// One request.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// `create`, `patch`, `watch` and so on.
+    pub verb: String,
+    /// When it arrived.
+    #[serde(rename = "requestReceivedTimestamp")]
+    pub received: DateTime<Utc>,
+    /// When its answer had been sent; of a watch: had begun.
+    #[serde(rename = "stageTimestamp")]
+    pub answered: DateTime<Utc>,
+    stage: String,
+    #[serde(default)]
+    user_agent: String,
+    #[serde(default)]
+    object_ref: ObjectRef,
+    #[serde(default)]
+    response_status: ResponseStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ObjectRef {
+    resource: String,
+    subresource: String,
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ResponseStatus {
+    code: u16,
+}
+
+impl AuditLog {
+    /// The log of the cluster's API server.
+    pub fn of(cluster: &Cluster) -> Self {
+        Self { path: cluster.env("AUDIT_LOG").into(), client: cluster.client.clone() }
+    }
+
+    /// The place where the log ends now.
+    pub fn end(&self) -> Place {
+        Place(std::fs::metadata(&self.path).expect("the cluster has an audit log").len())
+    }
+
+    /// Every request that was answered since `place`, up to this moment. The API server writes them
+    /// late, but in order: they are complete once a request of ours, sent last, is among them.
+    pub async fn since(&self, place: Place) -> Vec<Request> {
+        let marker = format!("marker-{}", Utc::now().timestamp_micros());
+        let nothing = Api::<ConfigMap>::default_namespaced(self.client.clone()).get_opt(&marker).await;
+        assert!(nothing.expect("the API server answers").is_none(), "{marker} is only a name");
+        until("the audit log is complete", || async {
+            let requests = self.read(place);
+            requests.iter().any(|request| request.object_ref.name == marker).then_some(requests)
+        })
+        .await
+    }
+
+    fn read(&self, place: Place) -> Vec<Request> {
+        let mut file = File::open(&self.path).expect("the audit log can be read");
+        let length = file.metadata().expect("the audit log can be read").len();
+        assert!(length >= place.0, "the audit log was rotated in the middle: measure again");
+        file.seek(SeekFrom::Start(place.0)).expect("the audit log can be read");
+        let mut text = String::new();
+        file.read_to_string(&mut text).expect("the audit log is text");
+        // The last line may not be complete yet.
+        text.split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+            .map(|line| serde_json::from_str::<Request>(line).expect("the audit log holds audit.k8s.io/v1"))
+            // A watch is written twice: at its beginning and at its end.
+            .filter(|request| (request.verb == "watch") == (request.stage == "ResponseStarted"))
+            .collect()
+    }
+}
+
+impl Request {
+    /// Whether the controller sent it.
+    pub fn is_controllers(&self) -> bool {
+        self.user_agent.starts_with("ephemeron-controller/")
+    }
+
+    /// Whether it is about the object of this name.
+    pub fn names(&self, name: &str) -> bool {
+        self.object_ref.name == name
+    }
+
+    /// Whether it is about an object that Kubernetes has made for the one of this name.
+    pub fn names_offspring(&self, name: &str) -> bool {
+        self.object_ref.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
+    }
+
+    /// What was asked for: `patch ephemerons/status`, with the code of a failure.
+    pub fn what(&self) -> String {
+        let ObjectRef { resource, subresource, .. } = &self.object_ref;
+        let slash = if subresource.is_empty() { "" } else { "/" };
+        let failure = match self.response_status.code {
+            code @ 400.. => format!(" ({code})"),
+            _ => String::new(),
+        };
+        format!("{} {resource}{slash}{subresource}{failure}", self.verb)
+    }
+}
+
+/// How often each thing was asked for.
+pub fn tally<'a>(requests: impl IntoIterator<Item = &'a Request>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for request in requests {
+        *counts.entry(request.what()).or_default() += 1;
+    }
+    counts
+}

@@ -1,0 +1,96 @@
+//! What Ephemeron costs on a real cluster, each figure beside its floor where there is one: the
+//! least that Kubernetes and the gateway need for the same.
+//!
+//! `make bench` brings the test cluster up and runs all figures; docs/performance.md tells what they
+//! mean. A new figure is a file with a `measure`, and a line in [`FIGURES`].
+#![allow(clippy::expect_used, clippy::panic, reason = "what cannot be measured fails loudly")]
+
+mod audit;
+#[expect(dead_code, reason = "the tests use more of it")]
+#[path = "../../tests/controller/cluster.rs"]
+mod cluster;
+#[expect(dead_code, reason = "the tests use more of it")]
+#[path = "../../tests/controller/controllers.rs"]
+mod controllers;
+mod first_answer;
+mod floor;
+mod lives;
+mod poll;
+mod report;
+mod requests;
+mod spread;
+
+use std::{future::Future, pin::Pin, process::ExitCode};
+
+use audit::AuditLog;
+use clap::{Parser, builder::PossibleValuesParser};
+use cluster::Cluster;
+use controllers::Controller;
+use report::Figure;
+
+/// A figure's name, and how it is measured.
+type Measurement = (&'static str, for<'a> fn(&'a World) -> Pin<Box<dyn Future<Output = Figure> + 'a>>);
+
+/// All figures, in the order in which they are measured.
+const FIGURES: [Measurement; 2] = [
+    ("requests", |world| Box::pin(requests::measure(world))),
+    ("first-answer", |world| Box::pin(first_answer::measure(world))),
+];
+
+/// Measures the controller on the test cluster.
+#[derive(Parser)]
+#[command(name = "performance")]
+struct Arguments {
+    /// What to measure. Default: everything.
+    #[arg(value_parser = PossibleValuesParser::new(FIGURES.map(|(name, _)| name)))]
+    figures: Vec<String>,
+
+    /// How often what takes time is measured, floor and project in turn.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    pairs: u32,
+
+    /// What `cargo bench` says to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What the figures are measured with.
+pub struct World {
+    /// The project's own cluster.
+    pub cluster: Cluster,
+    /// Its API server's audit log.
+    pub audit: AuditLog,
+    /// How often to measure what takes time.
+    pub pairs: u32,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let cluster = match Cluster::connect().await {
+        Ok(cluster) => cluster,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    cluster.kubectl("apply -f k8s/ephemerons.yaml").await;
+    cluster.kubectl("wait --for=condition=Established crd/ephemerons.qualified.io").await;
+    lives::clean(&cluster).await;
+    let controller = Controller::start(&cluster, lives::DOMAIN, &[("EPHEMERON_SELECTOR", lives::LABEL)]);
+    controller.says("\"ready\"").await;
+
+    let world = World { audit: AuditLog::of(&cluster), cluster, pairs: arguments.pairs };
+    let mut figures = Vec::new();
+    for (name, measure) in FIGURES {
+        if arguments.figures.is_empty() || arguments.figures.iter().any(|wanted| wanted == name) {
+            eprintln!("measuring {name}");
+            let figure = measure(&world).await;
+            report::save(name, &figure);
+            figures.push(figure);
+        }
+    }
+    controller.stop().await;
+    report::print(&figures);
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,106 @@
+//! API-server requests of the controller: for a whole life, and for one that is merely lived.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::Utc;
+use serde_json::json;
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    World,
+    audit::{Request, tally},
+    lives,
+    report::{Figure, Row},
+    spread::Spread,
+};
+
+/// Lives that are counted: one that was unlucky would not show in one.
+const LIVES: usize = 5;
+/// Long enough to become available in on a busy machine, and to be idle for a while then.
+const LIFETIME: &str = "30s";
+/// How long the idle one is looked at.
+const IDLE: Duration = Duration::from_mins(1);
+
+const PER_LIFE: f64 = 10.0;
+const WHILE_IDLE: f64 = 0.0;
+
+/// Counts the requests of some lives, while another Ephemeron only lives.
+pub async fn measure(world: &World) -> Figure {
+    let World { cluster, audit, .. } = world;
+    let place = audit.end();
+    let idle = cluster.name("idle");
+    lives::create(cluster, &lives::ephemeron(&idle, "1h")).await;
+    cluster.available(&idle).await;
+    let (idle_from, idle_end) = (Utc::now(), Instant::now() + IDLE);
+
+    let names: Vec<String> = (0..LIVES).map(|_| cluster.name("life")).collect();
+    for name in &names {
+        lives::create(cluster, &lives::ephemeron(name, LIFETIME)).await;
+        cluster.available(name).await;
+    }
+    for name in &names {
+        lives::gone(cluster, name).await;
+    }
+    sleep_until(idle_end).await;
+    let idle_until = Utc::now();
+    let requests: Vec<Request> =
+        audit.since(place).await.into_iter().filter(Request::is_controllers).collect();
+    cluster.delete(&idle).await;
+    lives::gone(cluster, &idle).await;
+
+    let of_lives: Vec<BTreeMap<String, usize>> =
+        names.iter().map(|name| tally(requests.iter().filter(|request| request.names(name)))).collect();
+    let per_life = Spread::of(of_lives.iter().map(|counts| as_f64(counts.values().sum())));
+    let of_idle = tally(
+        requests
+            .iter()
+            .filter(|request| request.names(&idle) && (idle_from..idle_until).contains(&request.received)),
+    );
+    let of_none = tally(
+        requests
+            .iter()
+            .filter(|request| !request.names(&idle) && !names.iter().any(|name| request.names(name))),
+    );
+
+    let mut details = vec![format!("of each of {LIVES} lives (the row above has the one with the most):")];
+    details.extend(breakdown(&of_lives));
+    details.push(format!("of one that was idle for {} s:", IDLE.as_secs()));
+    details.extend(lines(&of_idle));
+    details.push("of none of them, meanwhile:".into());
+    details.extend(lines(&of_none));
+    Figure {
+        rows: vec![
+            Row::count("API-server requests per life", per_life.max, PER_LIFE),
+            Row::count("API-server requests in a minute idle", as_f64(of_idle.values().sum()), WHILE_IDLE),
+        ],
+        details,
+        data: json!({ "lives": of_lives, "idle": of_idle, "others": of_none }),
+    }
+}
+
+/// Each thing that was asked for, with how often that was in each of the lives.
+fn breakdown(lives: &[BTreeMap<String, usize>]) -> Vec<String> {
+    let mut all = BTreeMap::<&str, Vec<String>>::new();
+    for what in lives.iter().flat_map(BTreeMap::keys) {
+        let counts = lives.iter().map(|life| life.get(what).copied().unwrap_or_default().to_string());
+        all.insert(what, counts.collect());
+    }
+    all.into_iter()
+        .map(|(what, mut counts)| {
+            counts.dedup();
+            format!("  {what}: {}", counts.join(", "))
+        })
+        .collect()
+}
+
+fn lines(counts: &BTreeMap<String, usize>) -> Vec<String> {
+    if counts.is_empty() {
+        return vec!["  none".into()];
+    }
+    counts.iter().map(|(what, count)| format!("  {what}: {count}")).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no count of requests comes near 2^52")]
+fn as_f64(count: usize) -> f64 {
+    count as f64
+}
