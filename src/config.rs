@@ -3,14 +3,15 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use chrono::TimeDelta;
 use clap::{
-    CommandFactory, Parser,
+    CommandFactory, Parser, ValueEnum,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
 use crate::{
-    controller::settings::{ProbeChoice, RoutingChoice, Settings},
-    resource::domain::Domain,
+    controller::settings::{Expiry, ProbeChoice, RoutingChoice, Settings},
+    resource::{domain::Domain, lifetime::Lifetime},
 };
 
 /// Runs the controller: brings Ephemerons about, and deletes them when their time is over.
@@ -48,6 +49,21 @@ pub struct Run {
     #[arg(long, env = "EPHEMERON_GRACE_PERIOD", default_value = "5", value_parser = clap::value_parser!(u32).range(0..=3600))]
     pub grace_period: u32,
 
+    /// What happens when a time is over: `delete`, or `hold`: nothing is deleted, and conditions, log
+    /// and metrics tell what would be. A wrong clock holds by itself.
+    #[arg(long, env = "EPHEMERON_EXPIRY", default_value = "delete")]
+    pub expiry: ExpiryChoice,
+
+    /// How long before its end the condition Expiring and an Event tell that it is near, where a life
+    /// lasts twelve times as long or longer. 0s: never.
+    #[arg(long, env = "EPHEMERON_EXPIRING_SOON", default_value = "5m")]
+    pub expiring_soon: Lifetime,
+
+    /// In which time after its container's start a service usually becomes ready; later, the condition
+    /// says why it is not.
+    #[arg(long, env = "EPHEMERON_READY_WITHIN", default_value = "60s")]
+    pub ready_within: Lifetime,
+
     /// The time in which a gateway must have answered a request, as a Gateway API duration such as
     /// 30s. 0s: no limit, so that WebSockets and streams live on.
     #[arg(long, env = "EPHEMERON_REQUEST_TIMEOUT", default_value = "0s", value_parser = duration)]
@@ -57,6 +73,15 @@ pub struct Run {
     /// its remedy, and exit: with 0 if services can work, with 1 if not.
     #[arg(long)]
     pub check: bool,
+}
+
+/// What is done when a time is over.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ExpiryChoice {
+    /// The Ephemeron is deleted.
+    Delete,
+    /// Nothing is deleted; it is only told what would be.
+    Hold,
 }
 
 impl Run {
@@ -71,6 +96,12 @@ impl Run {
             ingress_class: self.ingress_class,
             probe: self.probe_address.unwrap_or(ProbeChoice::Published),
             grace_period: Duration::from_secs(self.grace_period.into()),
+            expiry: match self.expiry {
+                ExpiryChoice::Delete => Expiry::Delete,
+                ExpiryChoice::Hold => Expiry::Hold,
+            },
+            notice: TimeDelta::seconds(self.expiring_soon.as_secs()),
+            ready_within: TimeDelta::seconds(self.ready_within.as_secs()),
             request_timeout: self.request_timeout,
         }
     }

@@ -1,25 +1,36 @@
 //! Brings Ephemerons about, keeps them as they should be, and deletes them when their time is over.
 
 mod apply;
+mod attempts;
 mod cache;
 mod caches;
 pub mod check;
+mod choosing;
+mod clock;
+mod complaints;
 mod desired;
 mod drift;
 mod expire;
 #[cfg(test)]
 mod fixtures;
 mod gateway_api;
+mod holding;
 mod insecure;
+mod life;
+mod moving;
 mod observe;
+mod ownership;
 pub mod permissions;
 mod probe;
 mod publish;
+mod reconcile;
 #[cfg(test)]
 mod requests;
 pub mod routing;
 pub mod settings;
 mod status;
+mod target;
+mod telling;
 mod trouble;
 mod validate;
 
@@ -30,10 +41,11 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use kube::{
     Client,
+    client::ClientBuilder,
     core::{PartialObjectMeta, PartialObjectMetaExt as _},
     runtime::{
         applier,
@@ -48,26 +60,22 @@ use tokio::{
     time,
 };
 
-use apply::{Applied, AppliedRoute, Child};
 use caches::{Caches, Listeners};
-use desired::desired;
-use expire::expire;
-use k8s_openapi::api::networking::v1::Ingress;
-use observe::observe;
-use probe::{Prober, Reachability, Target};
-use publish::publish;
-use routing::{Offer, Routing};
-use settings::{ProbeChoice, Settings};
-use status::{Outcome, Situation, status};
-use validate::{Valid, validate};
+use clock::Clock;
+use complaints::Complaints;
+use holding::Keeper;
+use life::Lives;
+use probe::Prober;
+use reconcile::reconcile;
+use routing::Routing;
+use settings::Settings;
+use telling::Teller;
 
-use crate::resource::{Ephemeron, conditions};
+use crate::resource::Ephemeron;
 
 /// Reconciles that run at once; each is bounded by [`TIMEOUT`].
 const CONCURRENCY: u16 = 64;
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Timers are monotonic and the clock is not: nothing sleeps longer without looking at the clock.
-const LONGEST_SLEEP: TimeDelta = TimeDelta::minutes(30);
 /// After a failure; doubled with each that follows it.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_mins(1);
@@ -84,6 +92,10 @@ struct Context {
     caches: Arc<Caches>,
     routing: watch::Receiver<Option<Arc<Routing>>>,
     prober: Prober,
+    complaints: Complaints,
+    teller: Teller,
+    lives: Lives,
+    keeper: Arc<Keeper>,
     /// Failures in a row, by name.
     failures: Mutex<HashMap<String, u32>>,
     now: fn() -> DateTime<Utc>,
@@ -120,7 +132,9 @@ pub async fn run(
     watching.read_timeout = Some(Duration::from_secs(150));
     // Retries are ours: hidden ones would hold a reconcile's place.
     writing.default_retry = false;
-    let (watching, client) = (Client::try_from(watching)?, Client::try_from(writing)?);
+    let clock = Arc::new(Clock::default());
+    let watching = Client::try_from(watching)?;
+    let client = ClientBuilder::try_from(writing)?.with_layer(&clock::Listening(Arc::clone(&clock))).build();
     let shutdown = shutdown.shared();
     let mut tasks = JoinSet::new();
 
@@ -129,21 +143,34 @@ pub async fn run(
     tasks.spawn(gateway_api::await_served(watching.clone(), gateway_api_sender));
 
     let (names, queue) = mpsc::unbounded_channel();
-    let listeners = Listeners { names, routing: Arc::new(Notify::new()) };
+    let (gone, ends) = mpsc::unbounded_channel();
+    let listeners = Listeners { names, gone, routing: Arc::new(Notify::new()) };
     let caches = Arc::new(Caches::default());
     caches.watch(&watching, &settings, &gateway_api, &listeners, &mut tasks);
     let (routing_sender, routing) = watch::channel(None);
-    tasks.spawn(keep_choosing(settings.clone(), Arc::clone(&caches), listeners.clone(), routing_sender));
+    tasks.spawn(choosing::keep_choosing(
+        settings.clone(),
+        Arc::clone(&caches),
+        listeners.clone(),
+        routing_sender,
+    ));
+    let keeper = Arc::new(Keeper::new(settings.expiry, clock));
+    tasks.spawn(holding::keep(Arc::clone(&keeper), client.clone(), Arc::clone(&caches), listeners.clone()));
 
     let context = Arc::new(Context {
         settings,
+        teller: Teller::new(client.clone()),
         client,
         caches: Arc::clone(&caches),
         routing,
         prober: Prober::new(listeners),
+        complaints: Complaints::default(),
+        lives: Lives::default(),
+        keeper,
         failures: Mutex::default(),
         now: Utc::now,
     });
+    tasks.spawn(tell_ends(Arc::clone(&context), ends));
     if unless(shutdown.clone(), ready(&context)).await.is_some() {
         tracing::info!(
             ephemerons = context.caches.ephemerons.names().len(),
@@ -192,43 +219,10 @@ async fn ready(context: &Context) {
     let _ = context.routing.clone().wait_for(Option::is_some).await;
 }
 
-/// Chooses the routing whenever what it is chosen from changes, and has every Ephemeron looked at
-/// when the choice does.
-async fn keep_choosing(
-    settings: Settings,
-    caches: Arc<Caches>,
-    listeners: Listeners,
-    routing: watch::Sender<Option<Arc<Routing>>>,
-) {
-    loop {
-        caches.routing_synced().await;
-        let (gateways, classes) = (caches.gateways.all(), caches.gateway_classes.all());
-        let ingress_classes = caches.ingress_classes.all();
-        let namespace = caches.namespaces.get(&settings.namespace);
-        let offer = Offer {
-            gateways: gateways.iter().map(AsRef::as_ref).collect(),
-            classes: classes.iter().map(AsRef::as_ref).collect(),
-            ingress_classes: ingress_classes.iter().map(AsRef::as_ref).collect(),
-            namespace_labels: namespace.and_then(|one| one.metadata.labels.clone()).unwrap_or_default(),
-        };
-        let choice = routing::choose(&settings, &offer);
-        let changed = routing.send_if_modified(|current| {
-            let changed = current.as_deref() != Some(&choice);
-            if changed {
-                *current = Some(Arc::new(choice.clone()));
-            }
-            changed
-        });
-        if changed {
-            match &choice {
-                Routing::Unavailable(finding) => {
-                    tracing::warn!("services cannot be routed: {}", finding.message);
-                }
-                choice => tracing::info!(route = ?choice.as_status(), "routing chosen"),
-            }
-            caches.ephemerons.names().into_iter().for_each(|name| listeners.name(name));
-        }
-        listeners.routing.notified().await;
+/// Tells the end of every Ephemeron that is seen to be gone.
+async fn tell_ends(context: Arc<Context>, mut ends: mpsc::UnboundedReceiver<Arc<Ephemeron>>) {
+    while let Some(ephemeron) = ends.recv().await {
+        context.lives.gone(&ephemeron, ephemeron.expiration_time(), (context.now)());
     }
 }
 
@@ -333,122 +327,8 @@ impl Context {
     fn forget(&self, name: &str) {
         self.succeeded(name);
         self.prober.forget(name);
+        self.complaints.forget(name);
     }
-}
-
-/// Looks at one Ephemeron and does what is to be done.
-async fn reconcile(name: &str, context: &Context) -> Result<Action, Error> {
-    let Some(ephemeron) = context.caches.ephemerons.get(name) else { return Ok(Action::await_change()) };
-    if ephemeron.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
-    }
-    let now = (context.now)();
-    let end = ephemeron.expiration_time();
-    if let Some(end) = end.filter(|end| *end <= now) {
-        return Ok(expire(&context.client, &context.caches, &ephemeron, end, now).await?);
-    }
-    let Some(routing) = context.routing.borrow().clone() else { return Ok(Action::requeue(FIRST_RETRY)) };
-    let settled = match validate(&ephemeron, &context.settings) {
-        Ok(valid) => bring_about(context, &valid, &routing).await?,
-        Err(invalid) => {
-            let situation = Situation { ephemeron: &ephemeron, routing: &routing, outcome: Err(&invalid) };
-            let (status, _) = status(&situation, now);
-            publish(&context.client, &context.caches, &ephemeron, status).await?;
-            None
-        }
-    };
-    let sooner = [settled, end.map(|end| end - (context.now)()), Some(LONGEST_SLEEP)];
-    let sleep = sooner.into_iter().flatten().min().unwrap_or(LONGEST_SLEEP);
-    Ok(Action::requeue(round_up(sleep.to_std().unwrap_or_default())))
-}
-
-/// Makes the children of a valid spec what they should be and writes the status; returns when to
-/// look again if nothing happens before.
-async fn bring_about(
-    context: &Context,
-    valid: &Valid<'_>,
-    routing: &Routing,
-) -> Result<Option<TimeDelta>, Error> {
-    let Context { settings, client, caches, .. } = context;
-    let ephemeron = valid.ephemeron;
-    let observed = observe(caches, ephemeron.name());
-    let applied =
-        apply::apply(client, caches, ephemeron, desired(valid, routing, settings), &observed).await?;
-    let reachability = reachability(context, valid, &applied, observed.endpoint_ready, routing);
-    let outcome = Outcome {
-        valid,
-        applied: &applied,
-        endpoint_ready: observed.endpoint_ready,
-        reachability: reachability.as_ref(),
-    };
-    let situation = Situation { ephemeron, routing, outcome: Ok(outcome) };
-    let (status, settles) = status(&situation, (context.now)());
-    let is_available = conditions::is_true(&status.conditions, conditions::AVAILABLE);
-    publish(client, caches, ephemeron, status).await?;
-    if is_available {
-        apply::prune(client, caches, ephemeron, routing, &observed).await?;
-    }
-    if applied.is_whole() {
-        context.succeeded(ephemeron.name());
-        return Ok(settles);
-    }
-    // What stands in the way may go without an event that we see.
-    let again = TimeDelta::from_std(context.failed(ephemeron.name())).ok();
-    Ok(settles.into_iter().chain(again).min())
-}
-
-/// What is known of the public URL; None where it need not be asked: there is no readiness probe,
-/// something else is missing, or it has answered before. Only watches take availability away: a
-/// service that is available causes no requests.
-fn reachability(
-    context: &Context,
-    valid: &Valid<'_>,
-    applied: &Applied,
-    endpoint_ready: bool,
-    routing: &Routing,
-) -> Option<Reachability> {
-    let name = valid.ephemeron.name();
-    let previous = valid.ephemeron.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let target = if conditions::is_true(previous, conditions::AVAILABLE)
-        || status::blocker(applied, endpoint_ready, routing).is_some()
-    {
-        None
-    } else {
-        target(&context.settings.probe, valid, applied, routing)
-    };
-    let Some(target) = target else {
-        context.prober.forget(name);
-        return None;
-    };
-    Some(context.prober.ask(name, target))
-}
-
-/// Whom to ask for the public URL; None where nobody is to be asked.
-fn target(probe: &ProbeChoice, valid: &Valid<'_>, applied: &Applied, routing: &Routing) -> Option<Target> {
-    let path = valid.service.readiness_probe.as_ref()?.path.clone();
-    let Child::Ours(pod) = &applied.pod else { return None };
-    let (published, listener, tls) = match (routing, &applied.route) {
-        (Routing::Gateway(parent), _) => (parent.address.clone(), parent.port, parent.tls),
-        (Routing::Ingress { .. }, Some(AppliedRoute::Ingress(Child::Ours(ingress)))) => {
-            let tls = valid.service.tls_secret_name.is_some();
-            (published_address(ingress), if tls { 443 } else { 80 }, tls)
-        }
-        _ => return None,
-    };
-    let (address, port) = match probe {
-        ProbeChoice::Off => return None,
-        ProbeChoice::Published => (published.unwrap_or_else(|| valid.host.clone()), listener),
-        ProbeChoice::At { host, port } => (host.clone(), port.unwrap_or(listener)),
-    };
-    let pod = pod.metadata.uid.clone().unwrap_or_default();
-    Some(Target { pod, host: valid.host.clone(), path, tls, address, port })
-}
-
-/// The address that an ingress controller has written into the Ingress; not all do.
-fn published_address(ingress: &Ingress) -> Option<String> {
-    let balancer = ingress.status.as_ref()?.load_balancer.as_ref()?;
-    let first = balancer.ingress.as_ref()?.first()?;
-    first.ip.clone().or_else(|| first.hostname.clone())
 }
 
 /// Whole milliseconds, rounded up: a timer that fires early would find nothing to do.

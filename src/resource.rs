@@ -3,6 +3,7 @@
 pub mod conditions;
 pub mod domain;
 pub mod lifetime;
+pub mod reasons;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ pub const NAME_LABEL: &str = "ephemerons.qualified.io/name";
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY_LABEL`], and the name under which fields are written.
 pub const MANAGER: &str = "ephemeron";
+/// Annotation with the user that an Ephemeron was created for, as `{uid}.{app}`.
+pub const CREATED_BY_ANNOTATION: &str = "ephemerons.qualified.io/created-by";
 /// Pod label with the group that a service belongs to; set through `spec.service.podLabels`.
 pub const GROUP_LABEL: &str = "ephemerons.qualified.io/group";
 /// What the keys of our own labels and annotations begin with.
@@ -197,6 +200,7 @@ pub struct Resources {
 #[serde(rename_all = "camelCase")]
 pub struct EphemeronStatus {
     /// `PodReady`: the Pod is ready. `Available`: the service can be reached at its host.
+    /// `Expiring`: it ends soon, or its end is held back; only there while that is so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -213,6 +217,9 @@ pub struct EphemeronStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::plain_string")]
     pub expiration_time: Option<DateTime<Utc>>,
+    /// How often its end was put off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<i64>,
     /// How requests get to the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,

@@ -1,7 +1,7 @@
 //! What the watches have shown of one kind of object, and what this process wrote since.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt::Debug,
     future::Future,
     mem,
@@ -11,8 +11,8 @@ use std::{
 
 use futures::StreamExt as _;
 use kube::{
-    Api, Resource, ResourceExt as _,
-    core::DeserializeGuard,
+    Api, Resource, ResourceExt,
+    core::{DeserializeGuard, ObjectMeta, error_boundary::InvalidObject},
     runtime::{
         WatchStreamExt as _,
         watcher::{self, Event, watcher},
@@ -23,7 +23,8 @@ use tokio::sync::watch;
 
 use super::trouble::Trouble;
 
-/// Objects of one kind by name, kept up to date by a watch.
+/// Objects of one kind by their key, kept up to date by a watch: the name, or namespace/name where
+/// the cache spans namespaces.
 ///
 /// Answers to our own writes are taken in at once ([`Cache::wrote`]), so that a reconcile never
 /// acts on a state from before its own last write. The newer of the two wins: resource versions of
@@ -32,11 +33,15 @@ use super::trouble::Trouble;
 pub struct Cache<K> {
     state: Mutex<State<K>>,
     synced: watch::Sender<bool>,
+    key: fn(&ObjectMeta) -> String,
+    groups: fn(&K) -> Vec<String>,
 }
 
 #[derive(Debug)]
 struct State<K> {
     objects: HashMap<String, Arc<K>>,
+    /// The keys of the objects in each group.
+    members: HashMap<String, BTreeSet<String>>,
     /// What a list that is under way has brought so far.
     listing: HashMap<String, Arc<K>>,
     /// What was written since that list began: it may have come too late to be in it.
@@ -45,18 +50,51 @@ struct State<K> {
     shown: u64,
 }
 
-impl<K> Default for Cache<K> {
+fn name(metadata: &ObjectMeta) -> String {
+    metadata.name.clone().unwrap_or_default()
+}
+
+impl<K: Resource> Default for Cache<K> {
     fn default() -> Self {
-        let state =
-            State { objects: HashMap::new(), listing: HashMap::new(), written: HashSet::new(), shown: 0 };
-        Self { state: Mutex::new(state), synced: watch::Sender::new(false) }
+        Self::new(name, |_| Vec::new())
     }
 }
 
 impl<K: Resource> Cache<K> {
+    fn new(key: fn(&ObjectMeta) -> String, groups: fn(&K) -> Vec<String>) -> Self {
+        let state = State {
+            objects: HashMap::new(),
+            members: HashMap::new(),
+            listing: HashMap::new(),
+            written: HashSet::new(),
+            shown: 0,
+        };
+        Self { state: Mutex::new(state), synced: watch::Sender::new(false), key, groups }
+    }
+
+    /// A cache of one namespace, whose objects can be found by the groups that they are in.
+    pub fn grouped(groups: fn(&K) -> Vec<String>) -> Self {
+        Self::new(name, groups)
+    }
+
+    /// A cache of all namespaces, whose objects can be found by the groups that they are in.
+    pub fn across_namespaces(groups: fn(&K) -> Vec<String>) -> Self {
+        let key = |metadata: &ObjectMeta| {
+            format!("{}/{}", metadata.namespace.as_deref().unwrap_or_default(), name(metadata))
+        };
+        Self::new(key, groups)
+    }
+
     fn state(&self) -> MutexGuard<'_, State<K>> {
         // Every critical section leaves the state whole, whatever happens to its thread.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The objects of a group, in the order of their keys.
+    pub fn group(&self, group: &str) -> Vec<Arc<K>> {
+        let state = self.state();
+        let members = state.members.get(group).into_iter().flatten();
+        members.filter_map(|key| state.objects.get(key).cloned()).collect()
     }
 
     /// The object of this name.
@@ -69,7 +107,7 @@ impl<K: Resource> Cache<K> {
         self.state().objects.values().cloned().collect()
     }
 
-    /// All names, in no order.
+    /// All keys, in no order.
     pub fn names(&self) -> Vec<String> {
         self.state().objects.keys().cloned().collect()
     }
@@ -77,11 +115,11 @@ impl<K: Resource> Cache<K> {
     /// Takes in the API server's answer to a write or a read of ours, unless the watch is already
     /// past it: then what it has shown is as new, or newer, or the object is gone again.
     pub fn wrote(&self, object: K) -> Arc<K> {
-        let (name, version, object) = (object.name_any(), version(&object), Arc::new(object));
+        let (key, version, object) = ((self.key)(object.meta()), version(&object), Arc::new(object));
         let mut state = self.state();
         if version > state.shown {
-            state.written.insert(name.clone());
-            state.objects.insert(name, Arc::clone(&object));
+            state.written.insert(key.clone());
+            state.insert(key, Arc::clone(&object), self.groups);
         }
         object
     }
@@ -90,8 +128,16 @@ impl<K: Resource> Cache<K> {
     pub fn missing(&self, name: &str, uid: Option<&str>) {
         let mut state = self.state();
         if state.objects.get(name).is_some_and(|object| object.meta().uid.as_deref() == uid) {
-            state.objects.remove(name);
+            state.remove(name, self.groups);
         }
+    }
+
+    /// Forgets an object that has changed into what cannot be read; returns it as it was.
+    fn unreadable(&self, metadata: &ObjectMeta) -> Option<Arc<K>> {
+        let (key, mut state) = ((self.key)(metadata), self.state());
+        let known = state.objects.get(&key).cloned();
+        state.remove(&key, self.groups);
+        known
     }
 
     /// Returns once the first list is complete.
@@ -100,9 +146,15 @@ impl<K: Resource> Cache<K> {
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
-    /// Declares the cache complete although nothing was listed: the kind is not served here.
-    pub fn not_served(&self) {
+    /// Declares the cache complete with nothing in it: the kind is not served here. Returns what was
+    /// in it.
+    pub fn not_served(&self) -> Vec<Arc<K>> {
+        let mut state = self.state();
+        state.members.clear();
+        let gone = state.objects.drain().map(|(_, object)| object).collect();
+        drop(state);
         self.synced.send_replace(true);
+        gone
     }
 
     /// Takes in an event of the watch; returns the objects that it changed, added or removed.
@@ -115,51 +167,85 @@ impl<K: Resource> Cache<K> {
                 Vec::new()
             }
             Event::InitApply(object) => {
-                let object = Arc::new(object);
-                state.listing.insert(object.name_any(), object);
+                state.listing.insert((self.key)(object.meta()), Arc::new(object));
                 Vec::new()
             }
             Event::InitDone => {
-                let mut listed = mem::take(&mut state.listing);
-                let written = mem::take(&mut state.written);
-                let newest = listed.values().map(|object| version(object.as_ref())).max().unwrap_or(0);
-                state.shown = state.shown.max(newest);
-                let mut changed = Vec::new();
-                for (name, object) in state.objects.drain() {
-                    match listed.get(&name) {
-                        Some(new) if version(new.as_ref()) > version(object.as_ref()) => {}
-                        None if !written.contains(&name) => changed.push(object),
-                        _ => {
-                            listed.insert(name, object);
-                        }
-                    }
-                }
-                changed.extend(listed.values().cloned());
-                state.objects = listed;
+                let changed = state.relist(self.groups);
                 drop(state);
                 self.synced.send_replace(true);
                 changed
             }
             Event::Apply(object) => {
                 state.shown = state.shown.max(version(&object));
-                let (name, object) = (object.name_any(), Arc::new(object));
-                match state.objects.get(&name) {
+                let (key, object) = ((self.key)(object.meta()), Arc::new(object));
+                match state.objects.get(&key) {
                     Some(known) if version(known.as_ref()) > version(object.as_ref()) => Vec::new(),
                     _ => {
-                        state.objects.insert(name, Arc::clone(&object));
+                        state.insert(key, Arc::clone(&object), self.groups);
                         vec![object]
                     }
                 }
             }
             Event::Delete(object) => {
                 state.shown = state.shown.max(version(&object));
-                let name = object.name_any();
-                if state.objects.get(&name).is_some_and(|known| version(known.as_ref()) <= version(&object)) {
-                    state.objects.remove(&name);
+                let key = (self.key)(object.meta());
+                if state.objects.get(&key).is_some_and(|known| version(known.as_ref()) <= version(&object)) {
+                    state.remove(&key, self.groups);
                 }
                 vec![Arc::new(object)]
             }
         }
+    }
+}
+
+impl<K: Resource> State<K> {
+    fn insert(&mut self, key: String, object: Arc<K>, groups: fn(&K) -> Vec<String>) {
+        self.remove(&key, groups);
+        for group in groups(&object) {
+            self.members.entry(group).or_default().insert(key.clone());
+        }
+        self.objects.insert(key, object);
+    }
+
+    fn remove(&mut self, key: &str, groups: fn(&K) -> Vec<String>) {
+        let Some(object) = self.objects.remove(key) else { return };
+        for group in groups(&object) {
+            if let Some(members) = self.members.get_mut(&group) {
+                members.remove(key);
+                if members.is_empty() {
+                    self.members.remove(&group);
+                }
+            }
+        }
+    }
+
+    /// Takes a complete list in; returns what changed, what vanished included.
+    fn relist(&mut self, groups: fn(&K) -> Vec<String>) -> Vec<Arc<K>> {
+        let mut listed = mem::take(&mut self.listing);
+        let written = mem::take(&mut self.written);
+        let newest = listed.values().map(|object| version(object.as_ref())).max().unwrap_or(0);
+        self.shown = self.shown.max(newest);
+        let mut changed = Vec::new();
+        for (key, object) in mem::take(&mut self.objects) {
+            match listed.get(&key) {
+                Some(new) if version(new.as_ref()) > version(object.as_ref()) => {}
+                // Written after the list was made; an older one would be in it.
+                None if written.contains(&key) && version(object.as_ref()) > newest => {
+                    listed.insert(key, object);
+                }
+                None => changed.push(object),
+                Some(_) => {
+                    listed.insert(key, object);
+                }
+            }
+        }
+        changed.extend(listed.values().cloned());
+        self.members.clear();
+        for (key, object) in listed {
+            self.insert(key, object, groups);
+        }
+        changed
     }
 }
 
@@ -188,49 +274,57 @@ pub async fn keep<K>(
         match event {
             Ok(event) => {
                 trouble.over(&event);
-                if let Some(event) = readable(&kind, event) {
-                    let event = event.modify(|object| {
-                        object.managed_fields_mut().clear();
-                        prune(object);
-                    });
-                    cache.apply(event).iter().for_each(|object| changed(object));
+                match readable(event) {
+                    Ok(event) => {
+                        let event = event.modify(|object| {
+                            object.managed_fields_mut().clear();
+                            prune(object);
+                        });
+                        cache.apply(event).iter().for_each(|object| changed(object));
+                    }
+                    Err(unreadable) => {
+                        tracing::warn!(
+                            %kind,
+                            name = unreadable.metadata.name.as_deref().unwrap_or_default(),
+                            error = %unreadable.error,
+                            "an object cannot be read: correct it, or delete it"
+                        );
+                        cache.unreadable(&unreadable.metadata).iter().for_each(|object| changed(object));
+                    }
                 }
             }
-            Err(error) => trouble.report(&error),
+            Err(error) => {
+                if is_not_served(&error) {
+                    cache.not_served().iter().for_each(|object| changed(object));
+                }
+                trouble.report(&error);
+            }
         }
     }
 }
 
-/// The event without its guard; an object that cannot be read is reported and left out, so that it
-/// does not stop the others.
-fn readable<K: Resource<DynamicType = ()>>(
-    kind: &str,
-    event: Event<DeserializeGuard<K>>,
-) -> Option<Event<K>> {
-    let read = |DeserializeGuard(object): DeserializeGuard<K>| {
-        object
-            .map_err(|unreadable| {
-                tracing::warn!(
-                    kind,
-                    name = unreadable.metadata.name.as_deref().unwrap_or_default(),
-                    error = %unreadable.error,
-                    "an object cannot be read and is left alone: correct it, or delete it"
-                );
-            })
-            .ok()
+/// Whether the API server does not know the kind: its definition was removed, and all objects with it.
+fn is_not_served(error: &watcher::Error) -> bool {
+    let (watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause)) = error else {
+        return false;
     };
-    Some(match event {
+    matches!(cause, kube::Error::Api(status) if status.code == 404)
+}
+
+/// The event without its guard, or the object that cannot be read: it does not stop the others.
+fn readable<K>(event: Event<DeserializeGuard<K>>) -> Result<Event<K>, Box<InvalidObject>> {
+    Ok(match event {
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
-        Event::InitApply(object) => Event::InitApply(read(object)?),
-        Event::Apply(object) => Event::Apply(read(object)?),
-        Event::Delete(object) => Event::Delete(read(object)?),
+        Event::InitApply(DeserializeGuard(object)) => Event::InitApply(object.map_err(Box::new)?),
+        Event::Apply(DeserializeGuard(object)) => Event::Apply(object.map_err(Box::new)?),
+        Event::Delete(DeserializeGuard(object)) => Event::Delete(object.map_err(Box::new)?),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+    use k8s_openapi::api::core::v1::ConfigMap;
 
     use super::*;
 
@@ -271,6 +365,27 @@ mod tests {
     }
 
     #[test]
+    fn objects_are_found_by_their_groups() {
+        let cache = Cache::grouped(|object: &ConfigMap| vec![object.name_any()[..1].to_owned()]);
+        let names = |group| cache.group(group).iter().map(|object| object.name_any()).collect::<Vec<_>>();
+        cache.wrote(object("a.1", 2));
+        cache.apply(Event::Apply(object("a", 1)));
+        cache.apply(Event::Apply(object("b", 3)));
+        assert_eq!(names("a"), ["a", "a.1"]);
+        cache.apply(Event::Delete(object("a", 4)));
+        assert_eq!(names("a"), ["a.1"]);
+        cache.apply(Event::Init);
+        cache.apply(Event::InitApply(object("b", 3)));
+        cache.apply(Event::InitApply(object("a.2", 9)));
+        cache.apply(Event::InitDone);
+        assert_eq!(names("a"), ["a.2"]);
+        cache.missing("a.2", Some("uid-a.2"));
+        assert!(names("a").is_empty());
+        assert_eq!(cache.not_served().len(), 1);
+        assert!(names("b").is_empty());
+    }
+
+    #[test]
     fn a_new_list_drops_what_is_gone_and_keeps_what_was_just_written() {
         let cache = Cache::default();
         cache.apply(Event::Apply(object("gone", 3)));
@@ -285,5 +400,10 @@ mod tests {
         assert_eq!(at(&cache, "new"), Some(6));
         assert_eq!(at(&cache, "written"), Some(9));
         assert!(changed.iter().any(|object| object.name_any() == "gone"), "what vanished is told");
+        cache.apply(Event::Init);
+        cache.wrote(object("ghost", 10));
+        cache.apply(Event::InitApply(object("new", 12)));
+        cache.apply(Event::InitDone);
+        assert_eq!(at(&cache, "ghost"), None, "the list is newer: what is not in it is gone");
     }
 }

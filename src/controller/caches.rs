@@ -1,17 +1,18 @@
 //! Every kind that the controller watches, and whom a change of one concerns.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt::Debug,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt::Debug, sync::Arc};
 
-use gateway_api::{gatewayclasses::GatewayClass, gateways::Gateway, httproutes::HttpRoute};
+use gateway_api::{
+    gatewayclasses::GatewayClass,
+    gateways::Gateway,
+    httproutes::{HttpRoute, HttpRouteSpec},
+};
 use k8s_openapi::api::{
     core::v1::{Namespace, Pod, PodSpec, Service},
     discovery::v1::EndpointSlice,
-    networking::v1::{Ingress, IngressClass},
+    networking::v1::{Ingress, IngressClass, IngressRule, IngressSpec},
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope},
@@ -24,27 +25,35 @@ use tokio::{
 };
 
 use super::{
+    attempts,
     cache::{self, Cache},
     settings::Settings,
 };
-use crate::resource::{Ephemeron, MANAGED_BY_LABEL, MANAGER, NAME_LABEL};
+use crate::resource::{Ephemeron, MANAGED_BY_LABEL, MANAGER};
 
 /// The label that the endpoint slice controller puts the Service's name into.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
-/// All caches of a controller.
-#[derive(Debug, Default)]
+/// All caches of a controller. What is not known to be in the children's namespace has keys of the
+/// form namespace/name.
+#[derive(Debug)]
 pub struct Caches {
     /// The Ephemerons.
     pub ephemerons: Arc<Cache<Ephemeron>>,
-    /// The children, each kind by the name that it shares with its Ephemeron.
+    /// The Pods, in groups by the Ephemeron that they run.
     pub pods: Arc<Cache<Pod>>,
-    /// The Services.
+    /// The Services, each by the name that it shares with its Ephemeron.
     pub services: Arc<Cache<Service>>,
-    /// The HTTPRoutes.
+    /// The HTTPRoutes, likewise.
     pub http_routes: Arc<Cache<HttpRoute>>,
-    /// The Ingresses.
+    /// The Ingresses, likewise.
     pub ingresses: Arc<Cache<Ingress>>,
+    /// The endpoint slices, in groups by their Service.
+    pub slices: Arc<Cache<EndpointSlice>>,
+    /// The HTTPRoutes of others in all namespaces, in groups by their hosts.
+    pub foreign_http_routes: Arc<Cache<HttpRoute>>,
+    /// The Ingresses of others in all namespaces, in groups by their hosts.
+    pub foreign_ingresses: Arc<Cache<Ingress>>,
     /// The Gateways of the cluster.
     pub gateways: Arc<Cache<Gateway>>,
     /// Their classes.
@@ -53,8 +62,27 @@ pub struct Caches {
     pub ingress_classes: Arc<Cache<IngressClass>>,
     /// The children's namespace.
     pub namespaces: Arc<Cache<Namespace>>,
-    slices: Arc<Cache<EndpointSlice>>,
-    slice_names: Mutex<HashMap<String, HashSet<String>>>,
+}
+
+impl Default for Caches {
+    fn default() -> Self {
+        let of_service =
+            |slice: &EndpointSlice| slice.labels().get(SERVICE_NAME_LABEL).cloned().into_iter().collect();
+        Self {
+            ephemerons: Arc::default(),
+            pods: Arc::new(Cache::grouped(|pod| vec![attempts::ephemeron_of(&pod.name_any()).into()])),
+            services: Arc::default(),
+            http_routes: Arc::default(),
+            ingresses: Arc::default(),
+            slices: Arc::new(Cache::grouped(of_service)),
+            foreign_http_routes: Arc::new(Cache::across_namespaces(route_hosts)),
+            foreign_ingresses: Arc::new(Cache::across_namespaces(ingress_hosts)),
+            gateways: Arc::new(Cache::across_namespaces(|_| Vec::new())),
+            gateway_classes: Arc::default(),
+            ingress_classes: Arc::default(),
+            namespaces: Arc::default(),
+        }
+    }
 }
 
 /// Whom the caches tell of changes.
@@ -62,6 +90,8 @@ pub struct Caches {
 pub struct Listeners {
     /// Names of Ephemerons that have something to be looked at.
     pub names: mpsc::UnboundedSender<String>,
+    /// Ephemerons that are gone.
+    pub gone: mpsc::UnboundedSender<Arc<Ephemeron>>,
     /// What routing is chosen from has changed.
     pub routing: Arc<Notify>,
 }
@@ -73,13 +103,33 @@ impl Listeners {
         let _ = self.names.send(name.into());
     }
 
-    /// Has the Ephemeron that owns a child looked at. The name is enough: whose it really is, is
-    /// decided by UIDs.
+    /// Has the Ephemeron that owns a child looked at, and the one of the child's own name, which may
+    /// wait for that name. Whose a child really is, is decided by UIDs.
     fn owner<K: Resource>(&self) -> impl Fn(&K) + Send + 'static + use<K> {
         let told = self.clone();
         move |child| {
-            if let Some(name) = child.labels().get(NAME_LABEL) {
-                told.name(name);
+            let name = child.name_any();
+            let holder = attempts::ephemeron_of(&name);
+            told.name(holder);
+            let owners = child.owner_references().iter().filter(|owner| owner.kind == Ephemeron::kind(&()));
+            owners.filter(|owner| owner.name != holder).for_each(|owner| told.name(&owner.name));
+        }
+    }
+
+    /// Has the Ephemerons looked at whose hosts an object of somebody else has or had.
+    fn hosts<K: 'static>(
+        &self,
+        caches: &Arc<Caches>,
+        hosts: fn(&K) -> Vec<String>,
+    ) -> impl Fn(&K) + Send + 'static + use<K> {
+        let (told, caches) = (self.clone(), Arc::clone(caches));
+        move |object| {
+            for host in hosts(object) {
+                // Every host begins with its Ephemeron's name.
+                let name = host.split('.').next().unwrap_or_default();
+                if caches.ephemerons.get(name).is_some() {
+                    told.name(name);
+                }
             }
         }
     }
@@ -92,32 +142,25 @@ impl Listeners {
 }
 
 impl Caches {
-    /// The endpoint slices of a Service.
+    /// The HTTPRoute or Ingress of somebody else that has this host, as kind namespace/name.
     #[must_use]
-    pub fn slices_of(&self, service: &str) -> Vec<Arc<EndpointSlice>> {
-        let index = self.slice_names.lock().unwrap_or_else(PoisonError::into_inner);
-        index.get(service).into_iter().flatten().filter_map(|name| self.slices.get(name)).collect()
-    }
-
-    fn index(&self, slice: &EndpointSlice) -> Option<String> {
-        let service = slice.labels().get(SERVICE_NAME_LABEL)?.clone();
-        let name = slice.name_any();
-        let mut index = self.slice_names.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.slices.get(&name).is_some() {
-            index.entry(service.clone()).or_default().insert(name);
-        } else if let Some(names) = index.get_mut(&service) {
-            names.remove(&name);
-            if names.is_empty() {
-                index.remove(&service);
-            }
+    pub fn holder_of(&self, host: &str) -> Option<String> {
+        fn named<K: Resource<DynamicType = ()>>(object: &Arc<K>) -> String {
+            let namespace = object.namespace().unwrap_or_default();
+            format!("{} {namespace}/{}", K::kind(&()), object.name_any())
         }
-        Some(service)
+        let route = self.foreign_http_routes.group(host);
+        let ingress = self.foreign_ingresses.group(host);
+        route.first().map(named).or_else(|| ingress.first().map(named))
     }
 
     /// Returns once everything that decisions rest on has been listed.
     pub async fn synced(&self) {
         let Self { ephemerons, pods, services, http_routes, ingresses, slices, .. } = self;
+        let Self { foreign_http_routes, foreign_ingresses, .. } = self;
         tokio::join!(
+            foreign_http_routes.synced(),
+            foreign_ingresses.synced(),
             ephemerons.synced(),
             pods.synced(),
             services.synced(),
@@ -152,31 +195,51 @@ impl Caches {
         let mut watches = Watches { client, namespace: &settings.namespace, gateway_api, tasks };
         let all = watcher::Config::default();
 
-        let told = listeners.clone();
+        let (told, cache) = (listeners.clone(), Arc::clone(&self.ephemerons));
         let ephemerons = all.clone().labels(&settings.selector);
         let always = Served::Always;
-        watches.cluster(&self.ephemerons, ephemerons, always, |_| {}, move |object| told.name(object.name()));
+        watches.cluster(
+            &self.ephemerons,
+            ephemerons,
+            always,
+            |_| {},
+            move |object| {
+                told.name(object.name());
+                // Another of the same name may have taken its place.
+                if cache.get(object.name()).is_none_or(|now| now.uid() != object.uid()) {
+                    // The receiver is gone only when the controller stops.
+                    let _ = told.gone.send(Arc::new(object.clone()));
+                }
+            },
+        );
         watches.children(&self.pods, always, prune_pod, listeners.owner());
         watches.children(&self.services, always, |_| {}, listeners.owner());
         watches.children(&self.ingresses, always, |_| {}, listeners.owner());
         watches.children(&self.http_routes, Served::WithGatewayApi, |_| {}, listeners.owner());
-        let (caches, told) = (Arc::clone(self), listeners.clone());
+        let told = listeners.clone();
         watches.children(
             &self.slices,
             always,
             |_| {},
             move |slice| {
-                if let Some(service) = caches.index(slice) {
+                if let Some(service) = slice.labels().get(SERVICE_NAME_LABEL) {
                     told.name(service);
                 }
             },
         );
 
+        let foreign = || all.clone().labels(&format!("{MANAGED_BY_LABEL}!={MANAGER}"));
+        let hosts = listeners.hosts(self, ingress_hosts);
+        let api = Api::all(client.clone());
+        watches.keep(&self.foreign_ingresses, api, foreign(), always, only_ingress_hosts, hosts);
+        let (hosts, api) = (listeners.hosts(self, route_hosts), Api::all(client.clone()));
+        let with_api = Served::WithGatewayApi;
+        watches.keep(&self.foreign_http_routes, api, foreign(), with_api, only_route_hosts, hosts);
+
         let own = all.clone().fields(&format!("metadata.name={}", settings.namespace));
         watches.cluster(&self.namespaces, own, always, |_| {}, listeners.routing());
         watches.cluster(&self.ingress_classes, all.clone(), always, |_| {}, listeners.routing());
         let gateways = Api::all(client.clone());
-        let with_api = Served::WithGatewayApi;
         watches.cluster(&self.gateway_classes, all.clone(), with_api, |_| {}, listeners.routing());
         watches.keep(&self.gateways, gateways, all, with_api, |_| {}, listeners.routing());
     }
@@ -263,4 +326,36 @@ fn prune_pod(pod: &mut Pod) {
         status.pod_ips = None;
         status.host_ips = None;
     }
+}
+
+/// The hosts that an HTTPRoute names.
+fn route_hosts(route: &HttpRoute) -> Vec<String> {
+    route.spec.hostnames.iter().flatten().map(|host| host.to_ascii_lowercase()).collect()
+}
+
+/// The hosts that an Ingress names.
+fn ingress_hosts(ingress: &Ingress) -> Vec<String> {
+    let rules = ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten());
+    rules.filter_map(|rule| rule.host.as_ref().map(|host| host.to_ascii_lowercase())).collect()
+}
+
+/// Of others' routes nothing but name and hosts is ever read.
+fn only_route_hosts(route: &mut HttpRoute) {
+    let hostnames = route.spec.hostnames.take();
+    route.spec = HttpRouteSpec { hostnames, ..HttpRouteSpec::default() };
+    route.status = None;
+    only_names(&mut route.metadata);
+}
+
+fn only_ingress_hosts(ingress: &mut Ingress) {
+    let rules = ingress.spec.take().and_then(|spec| spec.rules).unwrap_or_default();
+    let hosts = rules.into_iter().map(|rule| IngressRule { host: rule.host, http: None }).collect();
+    ingress.spec = Some(IngressSpec { rules: Some(hosts), ..IngressSpec::default() });
+    ingress.status = None;
+    only_names(&mut ingress.metadata);
+}
+
+fn only_names(metadata: &mut ObjectMeta) {
+    metadata.labels = None;
+    metadata.annotations = None;
 }

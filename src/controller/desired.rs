@@ -16,7 +16,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{routing::Routing, settings::Settings, validate::Valid};
+use super::{moving::Move, routing::Routing, settings::Settings, validate::Valid};
 use crate::resource::{Ephemeron, MANAGED_BY_LABEL, MANAGER, NAME_LABEL};
 
 /// The children as they should be.
@@ -43,14 +43,15 @@ pub enum DesiredRoute {
 const PORT_NAME: &str = "http";
 
 /// The children of this Ephemeron under this routing. It cannot fail: what could is checked before.
+/// While it is moved from one Gateway to another, its HTTPRoute is attached to both.
 #[must_use]
-pub fn desired(valid: &Valid<'_>, routing: &Routing, settings: &Settings) -> Desired {
+pub fn desired(valid: &Valid<'_>, routing: &Routing, moving: Option<&Move>, settings: &Settings) -> Desired {
     Desired {
         pod: pod::pod(valid, settings),
         service: service::service(valid, settings),
         route: match routing {
             Routing::Gateway(parent) => {
-                Some(DesiredRoute::HttpRoute(httproute::http_route(valid, parent, settings)))
+                Some(DesiredRoute::HttpRoute(httproute::http_route(valid, parent, moving, settings)))
             }
             Routing::Ingress { class } => {
                 Some(DesiredRoute::Ingress(ingress::ingress(valid, class, settings)))
@@ -90,14 +91,15 @@ mod tests {
             tls: true,
             address: None,
             controller: None,
+            gone: false,
         }
     }
 
     fn documents(routing: &Routing, manifest: &str) -> Desired {
         let (ephemeron, settings) = (fixtures::ephemeron(manifest), fixtures::settings());
         let valid = validate(&ephemeron, &settings).expect("a valid spec");
-        let first = desired(&valid, routing, &settings);
-        assert_eq!(first, desired(&valid, routing, &settings), "the same from the same");
+        let first = desired(&valid, routing, None, &settings);
+        assert_eq!(first, desired(&valid, routing, None, &settings), "the same from the same");
         first
     }
 
@@ -108,6 +110,22 @@ mod tests {
         insta::assert_yaml_snapshot!("minimal-service", desired.service);
         let Some(DesiredRoute::HttpRoute(route)) = desired.route else { panic!("no HTTPRoute") };
         insta::assert_yaml_snapshot!("minimal-httproute", route);
+    }
+
+    #[test]
+    fn a_move_between_gateways_has_both_parents() {
+        let (ephemeron, settings) = (fixtures::ephemeron(fixtures::MINIMAL), fixtures::settings());
+        let valid = validate(&ephemeron, &settings).expect("a valid spec");
+        let parents = |kind: &str, old: &str| {
+            let from = crate::resource::Route { kind: kind.into(), parent: Some(old.into()) };
+            let desired = desired(&valid, &Routing::Gateway(parent()), Some(&Move { from }), &settings);
+            let Some(DesiredRoute::HttpRoute(route)) = desired.route else { panic!("no HTTPRoute") };
+            let name = |parent: gateway_api::httproutes::HttpRouteParentRefs| parent.name;
+            route.spec.parent_refs.into_iter().flatten().map(name).collect::<Vec<_>>()
+        };
+        assert_eq!(parents("HTTPRoute", "gateways/old/http"), ["main", "old"]);
+        assert_eq!(parents("Ingress", "traefik"), ["main"]);
+        assert_eq!(parents("HTTPRoute", "gateways/main/https"), ["main"], "never twice the same");
     }
 
     #[test]

@@ -76,7 +76,8 @@ impl Repair for Ingress {
     }
 }
 
-fn has_labels(live: &ObjectMeta, desired: &ObjectMeta) -> bool {
+/// Whether every label that is desired is there.
+pub fn has_labels(live: &ObjectMeta, desired: &ObjectMeta) -> bool {
     has_all(live.labels.as_ref(), desired.labels.as_ref())
 }
 
@@ -102,7 +103,7 @@ mod tests {
 
     fn wanted(routing: &Routing) -> Desired {
         let (ephemeron, settings) = (fixtures::ephemeron(fixtures::FULL), fixtures::settings());
-        desired(&validate(&ephemeron, &settings).expect("valid"), routing, &settings)
+        desired(&validate(&ephemeron, &settings).expect("valid"), routing, None, &settings)
     }
 
     fn on_gateway() -> (Service, HttpRoute) {
@@ -114,6 +115,7 @@ mod tests {
             tls: false,
             address: None,
             controller: None,
+            gone: false,
         };
         let Desired { service, route: Some(DesiredRoute::HttpRoute(route)), .. } =
             wanted(&Routing::Gateway(parent))

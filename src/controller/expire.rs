@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::future;
 use kube::{
     Api, Client,
     api::{DeleteParams, Preconditions, PropagationPolicy},
@@ -12,7 +13,8 @@ use kube::{
 use super::{
     apply::{self, ApplyError},
     caches::Caches,
-    observe::observe,
+    life::Lives,
+    observe::{Observed, observe},
 };
 use crate::resource::Ephemeron;
 
@@ -33,7 +35,7 @@ pub enum ExpireError {
 /// Deletes an Ephemeron whose time is over.
 ///
 /// Its own deletion decides: it carries the version on which the decision rests, so that an
-/// extension that came first wins and finds a whole service. Then route and Pod go at once; the
+/// extension that came first wins and finds a whole service. Then route and Pods go at once; the
 /// Service, and what a crash in between leaves, is the garbage collector's, which removes only about
 /// 20 objects a second.
 ///
@@ -43,6 +45,7 @@ pub enum ExpireError {
 pub async fn expire(
     client: &Client,
     caches: &Caches,
+    lives: &Lives,
     ephemeron: &Ephemeron,
     end: DateTime<Utc>,
     now: DateTime<Utc>,
@@ -62,34 +65,40 @@ pub async fn expire(
         Err(kube::Error::Api(status)) if status.code == 409 => return Ok(Action::requeue(CHANGED)),
         Err(error) => return Err(ExpireError::Ephemeron(Box::new(error))),
     }
-    tracing::info!(
-        ephemeron = name,
-        created = %ephemeron.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()).unwrap_or_default(),
-        late_ms = (now - end).num_milliseconds(),
-        "expired"
-    );
+    lives.ended(ephemeron, now - end);
     let observed = observe(caches, name);
     caches.ephemerons.missing(name, ephemeron.metadata.uid.as_deref());
+    remove_children(client, caches, ephemeron, &observed).await?;
+    Ok(Action::await_change())
+}
+
+/// Deletes route and Pods of an Ephemeron that is gone or going.
+///
+/// # Errors
+///
+/// A request failed for another reason than that the child is gone.
+pub async fn remove_children(
+    client: &Client,
+    caches: &Caches,
+    owner: &Ephemeron,
+    observed: &Observed,
+) -> Result<(), ExpireError> {
+    let pods = observed.pods.iter().map(|pod| apply::delete(client, &caches.pods, owner, pod));
     let deleted = tokio::join!(
         async {
             match &observed.http_route {
-                Some(route) => apply::delete(client, &caches.http_routes, ephemeron, route).await,
+                Some(route) => apply::delete(client, &caches.http_routes, owner, route).await,
                 None => Ok(()),
             }
         },
         async {
             match &observed.ingress {
-                Some(ingress) => apply::delete(client, &caches.ingresses, ephemeron, ingress).await,
+                Some(ingress) => apply::delete(client, &caches.ingresses, owner, ingress).await,
                 None => Ok(()),
             }
         },
-        async {
-            match &observed.pod {
-                Some(pod) => apply::delete(client, &caches.pods, ephemeron, pod).await,
-                None => Ok(()),
-            }
-        },
+        future::join_all(pods),
     );
-    deleted.0.and(deleted.1).and(deleted.2).map_err(ExpireError::Child)?;
-    Ok(Action::await_change())
+    let pods = deleted.2.into_iter().collect::<Result<(), _>>();
+    deleted.0.and(deleted.1).and(pods).map_err(ExpireError::Child)
 }

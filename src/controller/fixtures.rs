@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::settings::{ProbeChoice, RoutingChoice, Settings};
+use chrono::TimeDelta;
+
+use super::settings::{Expiry, ProbeChoice, RoutingChoice, Settings};
 use crate::resource::Ephemeron;
 
 /// The least that an Ephemeron can say.
@@ -51,6 +53,9 @@ pub fn settings() -> Settings {
         ingress_class: None,
         probe: ProbeChoice::Published,
         grace_period: Duration::from_secs(5),
+        expiry: Expiry::Delete,
+        notice: TimeDelta::zero(),
+        ready_within: TimeDelta::seconds(60),
         request_timeout: "0s".into(),
     }
 }

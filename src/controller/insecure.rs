@@ -5,9 +5,13 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
 };
 
 /// The one configuration.
@@ -24,6 +28,14 @@ pub fn config() -> Arc<ClientConfig> {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)
     }))
+}
+
+/// Whether a server's certificate is for this name. One that cannot be read is not judged.
+#[must_use]
+pub fn is_for(certificates: Option<&[CertificateDer<'_>]>, name: &ServerName<'_>) -> bool {
+    let Some(certificate) = certificates.and_then(<[_]>::first) else { return true };
+    let Ok(certificate) = ParsedCertificate::try_from(certificate) else { return true };
+    verify_server_name(&certificate, name).is_ok()
 }
 
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use super::caches::Caches;
 /// The objects that bear the Ephemeron's name, whoever owns them, as they were last seen.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    /// The Pod.
-    pub pod: Option<Arc<Pod>>,
+    /// The Pods, one for each attempt that there still is.
+    pub pods: Vec<Arc<Pod>>,
     /// The Service.
     pub service: Option<Arc<Service>>,
     /// The HTTPRoute.
@@ -30,11 +30,11 @@ pub struct Observed {
 #[must_use]
 pub fn observe(caches: &Caches, name: &str) -> Observed {
     Observed {
-        pod: caches.pods.get(name),
+        pods: caches.pods.group(name),
         service: caches.services.get(name),
         http_route: caches.http_routes.get(name),
         ingress: caches.ingresses.get(name),
-        endpoint_ready: caches.slices_of(name).iter().any(|slice| has_ready_endpoint(slice)),
+        endpoint_ready: caches.slices.group(name).iter().any(|slice| has_ready_endpoint(slice)),
     }
 }
 

@@ -25,10 +25,14 @@ pub const PERMISSIONS: &[Permission] = &[
     cluster(GATEWAY_API, "gateways", &["list", "watch"]),
     cluster(GATEWAY_API, "gatewayclasses", &["list", "watch"]),
     cluster(NETWORKING, "ingressclasses", &["list", "watch"]),
-    children("", "pods", &["get", "list", "watch", "create", "delete"]),
+    cluster(GATEWAY_API, "httproutes", &["list", "watch"]),
+    cluster(NETWORKING, "ingresses", &["list", "watch"]),
+    cluster("events.k8s.io", "events", &["create", "patch"]),
+    children("", "pods", &["get", "list", "watch", "create", "patch", "delete"]),
     children("", "services", &["get", "list", "watch", "create", "update"]),
-    children(GATEWAY_API, "httproutes", &["get", "list", "watch", "create", "update", "delete"]),
-    children(NETWORKING, "ingresses", &["get", "list", "watch", "create", "update", "delete"]),
+    children(GATEWAY_API, "httproutes", &["get", "create", "update", "delete"]),
+    children(NETWORKING, "ingresses", &["get", "create", "update", "delete"]),
+    children("", "events", &["list"]),
     children("discovery.k8s.io", "endpointslices", &["list", "watch"]),
 ];
 

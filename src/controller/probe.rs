@@ -46,6 +46,8 @@ pub enum Reachability {
     Answered,
     /// No connection to the address; why.
     Unreachable(String),
+    /// A TLS connection, but with a certificate that is not for the host.
+    WrongCertificate,
     /// A connection, but not such an answer; what came instead.
     NotAnswering(String),
 }
@@ -149,8 +151,8 @@ async fn until_answered(
     }
 }
 
-/// One request. Redirects are not followed and certificates not verified: the question is whether
-/// requests get through, not by whose authority.
+/// One request. Redirects are not followed. Of certificates only the names are looked at: the question
+/// is whether requests get through, not by whose authority.
 async fn request(target: &Target) -> Reachability {
     let connection = match TcpStream::connect((target.address.as_str(), target.port)).await {
         Ok(connection) => connection,
@@ -160,7 +162,10 @@ async fn request(target: &Target) -> Reachability {
         let Ok(name) = ServerName::try_from(target.host.clone()) else {
             return Reachability::NotAnswering("its host is no name that TLS can ask for".into());
         };
-        match TlsConnector::from(insecure::config()).connect(name, connection).await {
+        match TlsConnector::from(insecure::config()).connect(name.clone(), connection).await {
+            Ok(connection) if !insecure::is_for(connection.get_ref().1.peer_certificates(), &name) => {
+                return Reachability::WrongCertificate;
+            }
             Ok(connection) => exchange(target, connection).await,
             Err(error) => return Reachability::NotAnswering(format!("TLS: {error}")),
         }

@@ -8,7 +8,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::caches::Caches;
+use super::{caches::Caches, telling::Teller};
 use crate::resource::{
     Ephemeron, EphemeronStatus, HOST_ANNOTATION, MANAGER,
     conditions::{self, AVAILABLE},
@@ -31,6 +31,7 @@ pub struct PublishError {
 pub async fn publish(
     client: &Client,
     caches: &Caches,
+    teller: &Teller,
     ephemeron: &Ephemeron,
     status: EphemeronStatus,
 ) -> Result<(), PublishError> {
@@ -54,7 +55,9 @@ pub async fn publish(
     if ephemeron.status.as_ref() != Some(&status) {
         let patch =
             json!({ "metadata": { "uid": uid }, "status": merge(ephemeron.status.as_ref(), &status) });
-        take(api.patch_status(name, &params, &Patch::Merge(patch)).await, "status")?;
+        if take(api.patch_status(name, &params, &Patch::Merge(patch)).await, "status")?.is_some() {
+            teller.tell(ephemeron, ephemeron.status.as_ref(), &status).await;
+        }
     }
     Ok(())
 }

@@ -15,9 +15,11 @@ use super::{
     desired::desired,
     expire::expire,
     fixtures,
+    life::Lives,
     observe::observe,
     publish::publish,
     routing::Routing,
+    telling::Teller,
     validate::validate,
 };
 use crate::resource::{
@@ -95,6 +97,7 @@ fn stored(kind: &str, version: &str, name: &str, uid: &str, owner_uid: Option<&s
     })
 }
 
+const NOW: &str = "2030-01-01T00:00:10Z";
 const POD: &str = "/api/v1/namespaces/ephemerons/pods";
 const THIS_POD: &str = "GET /api/v1/namespaces/ephemerons/pods/minimal";
 const MAKE_POD: &str = "POST /api/v1/namespaces/ephemerons/pods";
@@ -106,8 +109,11 @@ const STATUS: &str = "PATCH /apis/qualified.io/v1alpha1/ephemerons/minimal/statu
 async fn bring_about(client: Client, caches: &Caches) -> Child<k8s_openapi::api::core::v1::Pod> {
     let (ephemeron, settings) = (ephemeron(), fixtures::settings());
     let valid = validate(&ephemeron, &settings).expect("valid");
-    let desired = desired(&valid, &nothing_routes(), &settings);
-    apply(&client, caches, &ephemeron, desired, &observe(caches, "minimal")).await.expect("applied").pod
+    let desired = desired(&valid, &nothing_routes(), None, &settings);
+    apply(&client, caches, &ephemeron, desired, &observe(caches, "minimal"), time(NOW))
+        .await
+        .expect("applied")
+        .pod
 }
 
 fn service() -> Value {
@@ -150,15 +156,16 @@ async fn a_refusal_is_told_and_a_failure_is_tried_again() {
         let (client, _server) =
             api_server(vec![refusal(MAKE_POD, code, "Why"), answer(MAKE_SERVICE, 201, service())]);
         let child = bring_about(client, &Caches::default()).await;
-        assert!(matches!(&child, Child::Refused(why) if why.contains("so it is")), "{code}: {child:?}");
+        assert!(matches!(&child, Child::Refused(_, why) if why.contains("so it is")), "{code}: {child:?}");
     }
     for code in [409, 429, 500, 503] {
         let (client, _server) =
             api_server(vec![refusal(MAKE_POD, code, "Other"), answer(MAKE_SERVICE, 201, service())]);
         let (ephemeron, settings, caches) = (ephemeron(), fixtures::settings(), Caches::default());
         let valid = validate(&ephemeron, &settings).expect("valid");
-        let desired = desired(&valid, &nothing_routes(), &settings);
-        let failed = apply(&client, &caches, &ephemeron, desired, &observe(&caches, "minimal")).await;
+        let desired = desired(&valid, &nothing_routes(), None, &settings);
+        let failed =
+            apply(&client, &caches, &ephemeron, desired, &observe(&caches, "minimal"), time(NOW)).await;
         let message = failed.expect_err("it failed").to_string();
         assert_eq!(message, "cannot create the Pod ephemerons/minimal", "{code}");
     }
@@ -177,7 +184,7 @@ async fn the_end_begins_with_the_ephemeron_itself() {
     let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Success"});
     let (client, server) = api_server(vec![answer(DELETE, 200, gone), answer(delete_pod, 200, pod)]);
     let (end, now) = (time("2030-01-01T00:30:00Z"), time("2030-01-01T00:30:00.010Z"));
-    expire(&client, &caches, &ephemeron(), end, now).await.expect("it ends");
+    expire(&client, &caches, &Lives::default(), &ephemeron(), end, now).await.expect("it ends");
     drop(client);
     let came = server.await.expect("no defect");
     let lines: Vec<&str> = came.iter().map(|(line, _)| line.as_str()).collect();
@@ -193,7 +200,7 @@ async fn an_extension_that_came_first_leaves_everything_whole() {
     caches.pods.wrote(serde_json::from_value(pod).expect("a Pod"));
     let (client, server) = api_server(vec![refusal(DELETE, 409, "Conflict")]);
     let end = time("2030-01-01T00:30:00Z");
-    expire(&client, &caches, &ephemeron(), end, end).await.expect("it is looked at again");
+    expire(&client, &caches, &Lives::default(), &ephemeron(), end, end).await.expect("it is looked at again");
     drop(client);
     assert_eq!(server.await.expect("no defect").len(), 1, "neither route nor Pod are touched");
 }
@@ -217,7 +224,9 @@ async fn the_annotation_is_there_before_the_condition() {
     before.status = Some(EphemeronStatus { url: Some("http://old/".into()), ..EphemeronStatus::default() });
     let body = || serde_json::to_value(ephemeron()).expect("JSON");
     let (client, server) = api_server(vec![answer(ANNOTATE, 200, body()), answer(STATUS, 200, body())]);
-    publish(&client, &Caches::default(), &before, status.clone()).await.expect("written");
+    publish(&client, &Caches::default(), &Teller::new(client.clone()), &before, status.clone())
+        .await
+        .expect("written");
     drop(client);
     let came = server.await.expect("no defect");
     assert_eq!(came[0].0, ANNOTATE);
@@ -230,7 +239,9 @@ async fn the_annotation_is_there_before_the_condition() {
     after.metadata.annotations = Some([("host".to_owned(), "minimal.example.com".to_owned())].into());
     after.status = Some(status.clone());
     let (client, server) = api_server(Vec::new());
-    publish(&client, &Caches::default(), &after, status).await.expect("nothing to write");
+    publish(&client, &Caches::default(), &Teller::new(client.clone()), &after, status)
+        .await
+        .expect("nothing to write");
     drop(client);
     assert!(server.await.expect("no defect").is_empty());
 }
@@ -239,7 +250,9 @@ async fn the_annotation_is_there_before_the_condition() {
 async fn nothing_is_written_to_an_ephemeron_that_is_gone() {
     let status = EphemeronStatus { host: Some("a".into()), ..EphemeronStatus::default() };
     let (client, server) = api_server(vec![refusal(STATUS, 404, "NotFound")]);
-    publish(&client, &Caches::default(), &ephemeron(), status).await.expect("it is gone: nothing to do");
+    publish(&client, &Caches::default(), &Teller::new(client.clone()), &ephemeron(), status)
+        .await
+        .expect("it is gone: nothing to do");
     drop(client);
     assert_eq!(server.await.expect("no defect").len(), 1);
 }

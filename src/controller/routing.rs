@@ -1,11 +1,11 @@
 //! Which Gateway or ingress class serves the hosts of this installation.
 
+mod listener;
+pub mod sticky;
+
 use std::collections::BTreeMap;
 
-use gateway_api::{
-    gatewayclasses::GatewayClass,
-    gateways::{Gateway, GatewayListeners, GatewayListenersAllowedRoutesNamespacesFrom as From},
-};
+use gateway_api::{gatewayclasses::GatewayClass, gateways::Gateway};
 use k8s_openapi::api::networking::v1::IngressClass;
 use kube::ResourceExt as _;
 
@@ -14,6 +14,7 @@ use crate::resource::{
     Route,
     conditions::{Finding, Reason},
 };
+use listener::admitting;
 
 /// The API group of the Gateway API.
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
@@ -50,6 +51,8 @@ pub struct Parent {
     pub address: Option<String>,
     /// The controller that the Gateway's class names; None while the class does not exist.
     pub controller: Option<String>,
+    /// The Gateway is not there at the moment, and is waited for.
+    pub gone: bool,
 }
 
 impl Routing {
@@ -80,6 +83,15 @@ pub struct Offer<'a> {
     pub namespace_labels: BTreeMap<String, String>,
 }
 
+impl Offer<'_> {
+    fn gateway(&self, namespace: &str, name: &str) -> Option<&Gateway> {
+        let mut gateways = self.gateways.iter();
+        gateways
+            .find(|gateway| gateway.namespace().as_deref() == Some(namespace) && gateway.name_any() == name)
+            .copied()
+    }
+}
+
 /// Chooses. A configured Gateway wins and never falls back.
 #[must_use]
 pub fn choose(settings: &Settings, offer: &Offer<'_>) -> Routing {
@@ -100,11 +112,7 @@ fn configured(
     listener: Option<&str>,
 ) -> Routing {
     let missing = |message| Routing::Unavailable(Finding::no(Reason::NoGateway, message));
-    let Some(gateway) = offer
-        .gateways
-        .iter()
-        .find(|gateway| gateway.namespace().as_deref() == Some(namespace) && gateway.name_any() == name)
-    else {
+    let Some(gateway) = offer.gateway(namespace, name) else {
         return missing(format!(
             "the Gateway {namespace}/{name} does not exist: create it, or set EPHEMERON_GATEWAY to one that does"
         ));
@@ -114,20 +122,21 @@ fn configured(
     }
     let names: Vec<&str> = gateway.spec.listeners.iter().map(|listener| listener.name.as_str()).collect();
     let (namespace_of_ours, domain) = (&settings.namespace, &settings.domain);
-    missing(match listener {
-        Some(listener) if !names.contains(&listener) => format!(
+    let not_admitted = |message| Routing::Unavailable(Finding::no(Reason::HostNotAdmitted, message));
+    match listener {
+        Some(listener) if !names.contains(&listener) => missing(format!(
             "the Gateway {namespace}/{name} has no listener {listener:?}: set EPHEMERON_GATEWAY to one with {}",
             names.join(" or ")
-        ),
-        Some(listener) => format!(
+        )),
+        Some(listener) => not_admitted(format!(
             "the listener {listener:?} of the Gateway {namespace}/{name} does not admit HTTPRoutes of the namespace \
              {namespace_of_ours} for *.{domain}: see its protocol, hostname and allowedRoutes"
-        ),
-        None => format!(
+        )),
+        None => not_admitted(format!(
             "no listener of the Gateway {namespace}/{name} admits HTTPRoutes of the namespace {namespace_of_ours} for \
              *.{domain}: see their protocol, hostname and allowedRoutes"
-        ),
-    })
+        )),
+    }
 }
 
 fn automatic(settings: &Settings, offer: &Offer<'_>) -> Routing {
@@ -190,109 +199,11 @@ fn ingress(settings: &Settings, offer: &Offer<'_>, why: &str) -> Routing {
     }
 }
 
-/// The listener of this Gateway that admits our routes; one with TLS before one without.
-fn admitting(
-    settings: &Settings,
-    offer: &Offer<'_>,
-    gateway: &Gateway,
-    listener: Option<&str>,
-) -> Option<Parent> {
-    let namespace = gateway.namespace()?;
-    let best = gateway
-        .spec
-        .listeners
-        .iter()
-        .filter(|candidate| listener.is_none_or(|name| name == candidate.name))
-        .filter(|candidate| is_http(candidate))
-        .filter(|candidate| {
-            candidate
-                .hostname
-                .as_deref()
-                .is_none_or(|hostname| admits_host(hostname, settings.domain.as_str()))
-        })
-        .filter(|candidate| admits_namespace(candidate, &namespace, settings, offer))
-        .max_by_key(|candidate| candidate.protocol == "HTTPS")?;
-    let class = &gateway.spec.gateway_class_name;
-    Some(Parent {
-        name: gateway.name_any(),
-        listener: best.name.clone(),
-        port: u16::try_from(best.port).ok()?,
-        tls: best.protocol == "HTTPS",
-        address: gateway
-            .status
-            .as_ref()
-            .and_then(|status| status.addresses.as_ref()?.first())
-            .map(|address| address.value.clone()),
-        controller: offer
-            .classes
-            .iter()
-            .find(|candidate| candidate.name_any() == *class)
-            .map(|class| class.spec.controller_name.clone()),
-        namespace,
-    })
-}
-
 fn is_programmed(gateway: &Gateway) -> bool {
     let conditions = gateway.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.is_some_and(|conditions| {
         conditions.iter().any(|condition| condition.type_ == "Programmed" && condition.status == "True")
     })
-}
-
-/// Whether HTTPRoutes can attach at all: the protocol, and `allowedRoutes.kinds`.
-fn is_http(listener: &GatewayListeners) -> bool {
-    let kinds = listener.allowed_routes.as_ref().and_then(|routes| routes.kinds.as_ref());
-    let kind_fits = kinds.is_none_or(|kinds| {
-        kinds.is_empty()
-            || kinds.iter().any(|kind| {
-                kind.kind == "HTTPRoute" && kind.group.as_deref().is_none_or(|group| group == GATEWAY_GROUP)
-            })
-    });
-    matches!(listener.protocol.as_str(), "HTTP" | "HTTPS") && kind_fits
-}
-
-/// Whether a listener's hostname admits every `{name}.{domain}`: a wildcard stands for one or more
-/// labels (Gateway API, `Listener.hostname`).
-fn admits_host(hostname: &str, domain: &str) -> bool {
-    hostname.strip_prefix("*.").is_some_and(|suffix| {
-        let suffix = suffix.to_ascii_lowercase();
-        domain == suffix || domain.strip_suffix(&suffix).is_some_and(|rest| rest.ends_with('.'))
-    })
-}
-
-fn admits_namespace(
-    listener: &GatewayListeners,
-    gateway_namespace: &str,
-    settings: &Settings,
-    offer: &Offer<'_>,
-) -> bool {
-    let namespaces = listener.allowed_routes.as_ref().and_then(|routes| routes.namespaces.as_ref());
-    match namespaces.and_then(|namespaces| namespaces.from.as_ref()) {
-        Some(From::All) => true,
-        // The Gateway API's default is Same.
-        None | Some(From::Same) => gateway_namespace == settings.namespace,
-        Some(From::Selector) => {
-            namespaces.and_then(|namespaces| namespaces.selector.as_ref()).is_some_and(|selector| {
-                let labels = &offer.namespace_labels;
-                let by_labels =
-                    selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
-                let by_expressions = selector.match_expressions.iter().flatten().all(|expression| {
-                    let value = labels.get(&expression.key);
-                    let listed = || {
-                        value.is_some_and(|value| expression.values.iter().flatten().any(|one| one == value))
-                    };
-                    match expression.operator.as_str() {
-                        "In" => listed(),
-                        "NotIn" => !listed(),
-                        "Exists" => value.is_some(),
-                        "DoesNotExist" => value.is_none(),
-                        _ => false,
-                    }
-                });
-                by_labels && by_expressions
-            })
-        }
-    }
 }
 
 #[cfg(test)]
@@ -376,6 +287,7 @@ mod tests {
                 tls: false,
                 address: Some("192.0.2.1".into()),
                 controller: Some("example.com/controller".into()),
+                gone: false,
             }
         );
     }
@@ -470,14 +382,22 @@ mod tests {
         let gateways = [one];
         let classes = [ingress_class("nginx", true)];
         let rows = [
-            ("gateways/none", "does not exist"),
-            ("gateways/one", "no listener of the Gateway gateways/one"),
-            ("gateways/one/web", "has no listener \"web\": set EPHEMERON_GATEWAY to one with tcp"),
-            ("gateways/one/tcp", "the listener \"tcp\" of the Gateway gateways/one does not admit"),
+            ("gateways/none", Reason::NoGateway, "does not exist"),
+            ("gateways/one", Reason::HostNotAdmitted, "no listener of the Gateway gateways/one"),
+            (
+                "gateways/one/web",
+                Reason::NoGateway,
+                "has no listener \"web\": set EPHEMERON_GATEWAY to one with tcp",
+            ),
+            (
+                "gateways/one/tcp",
+                Reason::HostNotAdmitted,
+                "the listener \"tcp\" of the Gateway gateways/one does not admit",
+            ),
         ];
-        for (choice, wanted) in rows {
+        for (choice, wanted_reason, wanted) in rows {
             let (reason, message) = unavailable(chosen(choice, &gateways, &classes));
-            assert_eq!(reason, Reason::NoGateway);
+            assert_eq!(reason, wanted_reason);
             assert!(message.contains(wanted), "{choice}: {message}");
         }
     }

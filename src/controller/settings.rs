@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use chrono::TimeDelta;
+
 use crate::resource::domain::Domain;
 
 /// The settings of one controller.
@@ -21,8 +23,24 @@ pub struct Settings {
     pub probe: ProbeChoice,
     /// How long a container may take to stop before it is killed.
     pub grace_period: Duration,
+    /// What is done when a time is over.
+    pub expiry: Expiry,
+    /// How long before the end it is told that it is near; zero for never.
+    pub notice: TimeDelta,
+    /// In which time after its container's start a Pod usually becomes ready.
+    pub ready_within: TimeDelta,
     /// The `timeouts.request` of HTTPRoutes, as a Gateway API duration (GEP-2257); `0s` for none.
     pub request_timeout: String,
+}
+
+/// What is done when a time is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expiry {
+    /// The Ephemeron is deleted.
+    #[default]
+    Delete,
+    /// Nothing: it is only told what would be deleted.
+    Hold,
 }
 
 /// Which routing an installation asks for.

@@ -1,29 +1,42 @@
 //! From what is there to what the status says of it, and when to look again.
 
+pub mod pod;
+pub mod route;
+#[cfg(test)]
+mod tests;
+
 use chrono::{DateTime, TimeDelta, Utc};
-use gateway_api::httproutes::{HttpRoute, HttpRouteStatusParents};
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1 as meta_v1};
 
 use super::{
-    apply::{Applied, AppliedRoute, Child},
+    apply::{Applied, Child},
+    moving::Move,
     probe::Reachability,
     routing::{Parent, Routing},
     validate::{Invalid, Valid},
 };
 use crate::resource::{
-    Ephemeron, EphemeronStatus,
-    conditions::{self, AVAILABLE, Condition, Finding, POD_READY, Reason},
+    Ephemeron, EphemeronStatus, Route,
+    conditions::{self, AVAILABLE, Condition, EXPIRING, Finding, POD_READY, Reason},
 };
 
 /// In the moments after a Pod became ready its endpoint, its route and the gateway follow one after
 /// the other; each of these stages is told only when it lasts longer than this.
 const SETTLING: TimeDelta = TimeDelta::seconds(2);
+/// That the end is near is told of lives that are so many times as long as the notice: the end of a
+/// short one surprises nobody, and telling it costs two requests.
+const NOTICE_WORTH: i32 = 12;
 
 /// Everything that a status is made from, at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
     /// The Ephemeron with its previous status.
     pub ephemeron: &'a Ephemeron,
+    /// When it ends.
+    pub end: Option<DateTime<Utc>>,
+    /// Why its deletion is held, if its time is over.
+    pub held: Option<&'a str>,
+    /// How long before the end it is told that it is near; zero for never.
+    pub notice: TimeDelta,
     /// How hosts are routed.
     pub routing: &'a Routing,
     /// The spec, or what is wrong with it; with the children that came of it.
@@ -37,87 +50,174 @@ pub struct Outcome<'a> {
     pub valid: &'a Valid<'a>,
     /// The children.
     pub applied: &'a Applied,
+    /// Whether the Pod is ready.
+    pub pod: &'a Finding,
     /// Whether the Service has an endpoint that is ready.
     pub endpoint_ready: bool,
+    /// Who else has the host, as kind namespace/name.
+    pub host_holder: Option<&'a str>,
     /// What is known of the public URL; None where it need not be asked.
     pub reachability: Option<&'a Reachability>,
+    /// The move to another route that is not done yet.
+    pub moving: Option<&'a Move>,
 }
 
 /// The status at `now`, and after what time it may be another without any object changing.
 #[must_use]
 pub fn status(situation: &Situation<'_>, now: DateTime<Utc>) -> (EphemeronStatus, Option<TimeDelta>) {
     let ephemeron = situation.ephemeron;
-    let none = Vec::new();
-    let previous = ephemeron.status.as_ref().map_or(&none, |status| &status.conditions);
+    let none = EphemeronStatus::default();
+    let before = ephemeron.status.as_ref().unwrap_or(&none);
+    let previous = &before.conditions;
     let generation = ephemeron.metadata.generation;
     let (pod, available) = match &situation.outcome {
         Err(invalid) => {
-            let finding = Finding::no(Reason::InvalidSpec, invalid.to_string());
+            let finding = Finding::no(invalid.reason(), invalid.to_string());
             (finding.clone(), finding)
         }
-        Ok(outcome) => {
-            let pod = pod_ready(&outcome.applied.pod);
-            let available = if pod.status { available(outcome, situation.routing) } else { pod.clone() };
-            (pod, available)
-        }
+        Ok(outcome) => (outcome.pod.clone(), available(outcome, situation.routing)),
     };
-    let pod = pod.condition(POD_READY, conditions::find(previous, POD_READY), generation, now);
-    let mut available =
-        available.condition(AVAILABLE, conditions::find(previous, AVAILABLE), generation, now);
+    let dated = |finding: Finding, r#type| {
+        finding.condition(r#type, conditions::find(previous, r#type), generation, now)
+    };
+    let (pod, mut available) = (dated(pod, POD_READY), dated(available, AVAILABLE));
     let settles_in = settle(previous, &pod, &mut available, now);
-    let others = previous.iter().filter(|known| ![POD_READY, AVAILABLE].contains(&known.r#type.as_str()));
+    let (expiring, notice_in) = expiring(situation, now);
+    let ours = [POD_READY, AVAILABLE, EXPIRING];
+    let others = previous.iter().filter(|known| !ours.contains(&known.r#type.as_str()));
     let mut conditions = vec![pod, available];
+    conditions.extend(expiring.map(|finding| dated(finding, EXPIRING)));
     conditions.extend(others.cloned());
-    let host = match &situation.outcome {
-        Ok(outcome) => Some(outcome.valid.host.clone()),
-        Err(_) => ephemeron.status.as_ref().and_then(|status| status.host.clone()),
+    let (host, moving) = match &situation.outcome {
+        Ok(outcome) => (Some(outcome.valid.host.clone()), outcome.moving),
+        Err(_) => (before.host.clone(), None),
     };
+    let (url, route) = match moving {
+        // Until the new one is known to answer, the old one is where it answers.
+        Some(_) => (before.url.clone(), before.route.clone()),
+        None => (
+            host.as_deref().and_then(|host| url(host, ephemeron, situation.routing)),
+            situation.routing.as_status(),
+        ),
+    };
+    let put_off = matches!((before.expiration_time, situation.end), (Some(old), Some(new)) if new > old);
     let status = EphemeronStatus {
         conditions,
         observed_generation: generation,
-        url: host.as_deref().and_then(|host| url(host, ephemeron, situation.routing)),
+        url,
         host,
-        expiration_time: ephemeron.expiration_time(),
-        route: situation.routing.as_status(),
+        expiration_time: situation.end,
+        extensions: if put_off {
+            Some(before.extensions.unwrap_or(0).saturating_add(1))
+        } else {
+            before.extensions
+        },
+        route,
     };
-    (status, settles_in)
+    (status, settles_in.into_iter().chain(notice_in).min())
+}
+
+/// Whether the end is near, or held; and after what time it will be near.
+fn expiring(situation: &Situation<'_>, now: DateTime<Utc>) -> (Option<Finding>, Option<TimeDelta>) {
+    if let Some(why) = situation.held {
+        return (Some(Finding::yes(Reason::ExpiryHeld, format!("its time is over, but {why}"))), None);
+    }
+    let created = situation.ephemeron.metadata.creation_timestamp.as_ref();
+    let created = created.and_then(|time| DateTime::from_timestamp(time.0.as_second(), 0));
+    let (Some(end), Some(created)) = (situation.end, created) else { return (None, None) };
+    let notice = situation.notice;
+    let is_worth = notice.checked_mul(NOTICE_WORTH).is_some_and(|least| end - created >= least);
+    if notice <= TimeDelta::zero() || !is_worth {
+        return (None, None);
+    }
+    match end - notice - now {
+        left if left > TimeDelta::zero() => (None, Some(left)),
+        _ => {
+            let text = format!("it ends at {}; a later spec.expirationTime keeps it", end.format("%FT%TZ"));
+            (Some(Finding::yes(Reason::ExpiringSoon, text)), None)
+        }
+    }
 }
 
 /// What still keeps a service from being available, the probe of its URL aside.
 #[must_use]
-pub fn blocker(applied: &Applied, endpoint_ready: bool, routing: &Routing) -> Option<Finding> {
-    let pod = pod_ready(&applied.pod);
-    if !pod.status {
-        return Some(pod);
+pub fn blocker(outcome: &Outcome<'_>, routing: &Routing) -> Option<Finding> {
+    inner_blocker(outcome).or_else(|| route_blocker(outcome, routing))
+}
+
+/// What is missing inside of the cluster: a ready Pod behind a Service.
+fn inner_blocker(outcome: &Outcome<'_>) -> Option<Finding> {
+    if !outcome.pod.status {
+        return Some(outcome.pod.clone());
     }
-    if let Some(finding) = child(&applied.service, "Service") {
-        return Some(finding);
-    }
+    child(&outcome.applied.service, "Service").or_else(|| {
+        (!outcome.endpoint_ready).then(|| {
+            Finding::no(Reason::EndpointsNotReady, "the Pod is ready, its Service has no ready endpoint yet")
+        })
+    })
+}
+
+/// What is missing on the way from the gateway to the Service.
+fn route_blocker(outcome: &Outcome<'_>, routing: &Routing) -> Option<Finding> {
+    let applied = outcome.applied;
     if let Routing::Unavailable(finding) = routing {
         return Some(finding.clone());
     }
-    if !endpoint_ready {
+    if let Routing::Gateway(Parent { gone: true, namespace, name, .. }) = routing {
         return Some(Finding::no(
-            Reason::EndpointsNotReady,
-            "the Pod is ready, its Service has no ready endpoint yet",
+            Reason::NoGateway,
+            format!("the Gateway {namespace}/{name} is gone; what else there is takes its place in a minute"),
         ));
     }
-    match (&applied.route, routing) {
-        (Some(AppliedRoute::HttpRoute(route)), Routing::Gateway(parent)) => child(route, "HTTPRoute")
-            .or_else(|| match route {
-                Child::Ours(route) => not_accepted(route, parent),
-                _ => None,
-            }),
-        (Some(AppliedRoute::Ingress(ingress)), _) => child(ingress, "Ingress"),
-        _ => None,
+    if let Some(holder) = outcome.host_holder {
+        let host = &outcome.valid.host;
+        return Some(Finding::no(
+            Reason::HostTaken,
+            format!("the {holder} has the host {host} already: take it out there, or use another name"),
+        ));
     }
+    let http_route = applied.http_route.as_ref().and_then(|route| {
+        child(route, "HTTPRoute").or_else(|| match (route, routing) {
+            (Child::Ours(route), Routing::Gateway(parent)) => route::not_accepted(route, parent),
+            _ => None,
+        })
+    });
+    http_route.or_else(|| child(applied.ingress.as_ref()?, "Ingress"))
 }
 
 fn available(outcome: &Outcome<'_>, routing: &Routing) -> Finding {
-    if let Some(finding) = blocker(outcome.applied, outcome.endpoint_ready, routing) {
+    if let Some(finding) = inner_blocker(outcome) {
         return finding;
     }
-    match outcome.reachability {
+    let finding = match route_blocker(outcome, routing) {
+        Some(finding) => finding,
+        None => reached(outcome.reachability),
+    };
+    match outcome.moving {
+        None => finding,
+        Some(Move { from }) => {
+            let state = if finding.status { String::new() } else { format!(": {}", finding.message) };
+            let (from, to) = (described(Some(from)), described(routing.as_status().as_ref()));
+            Finding::yes(
+                Reason::Available,
+                format!("the service can be reached by {from}, and is being moved to {to}{state}"),
+            )
+        }
+    }
+}
+
+fn described(route: Option<&Route>) -> String {
+    route.map_or_else(
+        || "nothing".into(),
+        |route| match &route.parent {
+            Some(parent) => format!("{} {} ({parent})", article(&route.kind), route.kind),
+            None => format!("{} {}", article(&route.kind), route.kind),
+        },
+    )
+}
+
+fn reached(reachability: Option<&Reachability>) -> Finding {
+    match reachability {
         None | Some(Reachability::Answered) => Finding::yes(Reason::Available, "the service can be reached"),
         Some(Reachability::Unknown) => {
             Finding::no(Reason::URLNotAnswering, "the public URL is being asked for the first time")
@@ -129,6 +229,10 @@ fn available(outcome: &Outcome<'_>, routing: &Routing) -> Finding {
                  the controller? EPHEMERON_PROBE_ADDRESS sets another"
             ),
         ),
+        Some(Reachability::WrongCertificate) => Finding::no(
+            Reason::CertificateMismatch,
+            "the gateway answers with a certificate that is not for the host: is the TLS Secret there, and for it?",
+        ),
         Some(Reachability::NotAnswering(what)) => Finding::no(
             Reason::URLNotAnswering,
             format!("the Pod is ready, but its public URL does not answer with 200 to 399: {what}"),
@@ -137,121 +241,31 @@ fn available(outcome: &Outcome<'_>, routing: &Routing) -> Finding {
 }
 
 /// Why a child is not there; None if it is.
-fn child<K>(child: &Child<K>, kind: &str) -> Option<Finding> {
+#[must_use]
+pub fn child<K>(child: &Child<K>, kind: &str) -> Option<Finding> {
+    let named = || format!("{} {kind}", article(kind));
     match child {
         Child::Ours(_) => None,
         Child::Going => Some(Finding::no(
             Reason::WaitingForDeletion,
-            format!("{} of this name is still being deleted", with_article(kind)),
+            format!("{} of this name is still being deleted", named()),
         )),
         Child::Taken => Some(Finding::no(
             Reason::NameTaken,
-            format!(
-                "{} of this name belongs to somebody else: delete it, or use another name",
-                with_article(kind)
-            ),
+            format!("{} of this name belongs to somebody else: delete it, or use another name", named()),
         )),
-        Child::Refused(why) => {
-            Some(Finding::no(Reason::Refused, format!("the API server refuses the {kind}: {why}")))
+        Child::Unreadable(why) => Some(Finding::no(
+            Reason::ChildUnreadable,
+            format!("somebody changed the {kind} into what cannot be read: {why}; it is made anew"),
+        )),
+        Child::Refused(reason, why) => {
+            Some(Finding::no(*reason, format!("the API server refuses the {kind}: {why}")))
         }
     }
 }
 
-fn with_article(kind: &str) -> String {
-    let article = if matches!(kind, "HTTPRoute" | "Ingress") { "an" } else { "a" };
-    format!("{article} {kind}")
-}
-
-fn pod_ready(pod: &Child<Pod>) -> Finding {
-    let live = match pod {
-        Child::Ours(live) => live,
-        other => {
-            return child(other, "Pod")
-                .unwrap_or_else(|| Finding::no(Reason::PodNotReady, "there is no Pod"));
-        }
-    };
-    let status = live.status.as_ref();
-    let is_ready = status
-        .and_then(|status| status.conditions.as_ref())
-        .is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"));
-    if is_ready {
-        return Finding::yes(Reason::PodReady, "the Pod is ready");
-    }
-    Finding::no(
-        Reason::PodNotReady,
-        match trouble(live) {
-            Some(trouble) => format!("the Pod is not ready: {trouble}"),
-            None => "the Pod is not ready yet".into(),
-        },
-    )
-}
-
-/// What keeps a Pod from becoming ready, if it is more than that it takes its time.
-fn trouble(pod: &Pod) -> Option<String> {
-    let status = pod.status.as_ref()?;
-    let detail = |reason: &str, message: Option<&String>| match message {
-        Some(message) => format!("{reason}: {message}"),
-        None => reason.to_owned(),
-    };
-    let unschedulable = status.conditions.iter().flatten().find_map(|condition| {
-        let is_it = condition.type_ == "PodScheduled" && condition.status == "False";
-        is_it.then(|| {
-            detail(condition.reason.as_deref().unwrap_or("Unschedulable"), condition.message.as_ref())
-        })
-    });
-    let waiting = status.container_statuses.iter().flatten().find_map(|container| {
-        let waiting = container.state.as_ref()?.waiting.as_ref()?;
-        match waiting.reason.as_deref()? {
-            "ContainerCreating" | "PodInitializing" => None,
-            reason => Some(detail(reason, waiting.message.as_ref())),
-        }
-    });
-    let failed = || {
-        let phase = status.phase.as_deref().filter(|phase| matches!(*phase, "Failed" | "Succeeded"))?;
-        Some(detail(status.reason.as_deref().unwrap_or(phase), status.message.as_ref()))
-    };
-    unschedulable.or(waiting).or_else(failed)
-}
-
-/// Why the Gateway does not take the route; None if it does. Only the word of the Gateway's own
-/// controller counts, and only on the route's present state.
-fn not_accepted(route: &HttpRoute, parent: &Parent) -> Option<Finding> {
-    let gateway = format!("the Gateway {}/{}", parent.namespace, parent.name);
-    let no = |message| Some(Finding::no(Reason::RouteNotAccepted, message));
-    let Some(word) = word_of(route, parent) else {
-        return no(format!(
-            "{gateway} has not said anything of the HTTPRoute yet: is its controller running?"
-        ));
-    };
-    let verdict = |r#type: &str| {
-        word.conditions
-            .iter()
-            .find(|condition: &&meta_v1::Condition| condition.type_ == r#type)
-            .filter(|condition| condition.observed_generation == route.metadata.generation)
-    };
-    for r#type in ["Accepted", "ResolvedRefs"] {
-        match verdict(r#type) {
-            Some(condition) if condition.status == "True" => {}
-            Some(condition) => {
-                return no(format!(
-                    "{gateway} says {type} is false: {}: {}",
-                    condition.reason, condition.message
-                ));
-            }
-            None => return no(format!("{gateway} has not said whether {type} is true for the HTTPRoute")),
-        }
-    }
-    None
-}
-
-fn word_of<'a>(route: &'a HttpRoute, parent: &Parent) -> Option<&'a HttpRouteStatusParents> {
-    route.status.as_ref()?.parents.iter().find(|word| {
-        let named = &word.parent_ref;
-        named.name == parent.name
-            && named.namespace.as_ref().is_none_or(|namespace| *namespace == parent.namespace)
-            && named.section_name.as_ref().is_none_or(|listener| *listener == parent.listener)
-            && parent.controller.as_ref().is_none_or(|controller| *controller == word.controller_name)
-    })
+fn article(kind: &str) -> &'static str {
+    if matches!(kind, "HTTPRoute" | "Ingress") { "an" } else { "a" }
 }
 
 /// Keeps the previous words on availability while the stages after the Pod's readiness pass;
@@ -297,306 +311,4 @@ fn url(host: &str, ephemeron: &Ephemeron, routing: &Routing) -> Option<String> {
         Some(port) => format!("{scheme}://{host}:{port}/"),
         None => format!("{scheme}://{host}/"),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::controller::{fixtures, validate::validate};
-
-    /// A situation in which everything is as it should be, to be changed by each test.
-    struct Scene {
-        ephemeron: Ephemeron,
-        routing: Routing,
-        applied: Applied,
-        endpoint_ready: bool,
-        reachability: Option<Reachability>,
-    }
-
-    fn at(seconds: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(1_900_000_000 + seconds, 0).expect("a time")
-    }
-
-    fn pod(status: &Value) -> Child<Pod> {
-        Child::Ours(Arc::new(
-            serde_json::from_value(json!({"metadata": {}, "status": status})).expect("a Pod"),
-        ))
-    }
-
-    fn ready_pod() -> Child<Pod> {
-        pod(&json!({"conditions": [{"type": "Ready", "status": "True"}]}))
-    }
-
-    fn route(parents: &Value) -> AppliedRoute {
-        let route = json!({
-            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
-            "metadata": {"generation": 2}, "spec": {}, "status": {"parents": parents},
-        });
-        AppliedRoute::HttpRoute(Child::Ours(Arc::new(serde_json::from_value(route).expect("a route"))))
-    }
-
-    fn word(gateway: &str, controller: &str, conditions: &[(&str, &str, i64)]) -> Value {
-        let conditions: Vec<Value> = conditions
-            .iter()
-            .map(|(kind, status, generation)| json!({
-                "type": kind, "status": status, "observedGeneration": generation, "reason": "Because", "message": "it is so",
-                "lastTransitionTime": "2030-01-01T00:00:00Z",
-            }))
-            .collect();
-        let parent = json!({"namespace": "gateways", "name": gateway, "sectionName": "http"});
-        json!({"parentRef": parent, "controllerName": controller, "conditions": conditions})
-    }
-
-    const ACCEPTED: &[(&str, &str, i64)] = &[("Accepted", "True", 2), ("ResolvedRefs", "True", 2)];
-
-    impl Scene {
-        fn new() -> Self {
-            let parent = Parent {
-                namespace: "gateways".into(),
-                name: "main".into(),
-                listener: "http".into(),
-                port: 80,
-                tls: false,
-                address: None,
-                controller: Some("example.com/main".into()),
-            };
-            let metadata = json!({"apiVersion": "v1", "kind": "Service", "metadata": {}});
-            Self {
-                ephemeron: fixtures::ephemeron(fixtures::MINIMAL),
-                routing: Routing::Gateway(parent),
-                applied: Applied {
-                    pod: ready_pod(),
-                    service: Child::Ours(Arc::new(serde_json::from_value(metadata).expect("a Service"))),
-                    route: Some(route(&json!([word("main", "example.com/main", ACCEPTED)]))),
-                },
-                endpoint_ready: true,
-                reachability: Some(Reachability::Answered),
-            }
-        }
-
-        fn status(&self, now: DateTime<Utc>) -> (EphemeronStatus, Option<TimeDelta>) {
-            let settings = fixtures::settings();
-            let valid = validate(&self.ephemeron, &settings).expect("valid");
-            let outcome = Outcome {
-                valid: &valid,
-                applied: &self.applied,
-                endpoint_ready: self.endpoint_ready,
-                reachability: self.reachability.as_ref(),
-            };
-            status(
-                &Situation { ephemeron: &self.ephemeron, routing: &self.routing, outcome: Ok(outcome) },
-                now,
-            )
-        }
-
-        /// Moves on: the status is written.
-        fn write(&mut self, now: DateTime<Utc>) -> EphemeronStatus {
-            let (status, _) = self.status(now);
-            self.ephemeron.status = Some(status.clone());
-            status
-        }
-
-        fn available(&self) -> (String, String) {
-            let (status, _) = self.status(at(0));
-            let found = conditions::find(&status.conditions, AVAILABLE).expect("it is there").clone();
-            (found.reason.unwrap_or_default(), found.message.unwrap_or_default())
-        }
-    }
-
-    #[test]
-    fn each_obstacle_has_its_reason() {
-        type Change = fn(&mut Scene);
-        let rows: &[(Change, &str, &str)] = &[
-            (|_| {}, "Available", "can be reached"),
-            (|scene| scene.reachability = None, "Available", "can be reached"),
-            (|scene| scene.applied.pod = pod(&json!({})), "PodNotReady", "not ready yet"),
-            (|scene| scene.applied.pod = Child::Going, "WaitingForDeletion", "a Pod of this name"),
-            (
-                |scene| scene.applied.pod = Child::Taken,
-                "NameTaken",
-                "a Pod of this name belongs to somebody else",
-            ),
-            (|scene| scene.applied.pod = Child::Refused("quota".into()), "Refused", "refuses the Pod: quota"),
-            (|scene| scene.applied.service = Child::Taken, "NameTaken", "a Service"),
-            (
-                |scene| scene.applied.route = Some(AppliedRoute::HttpRoute(Child::Taken)),
-                "NameTaken",
-                "an HTTPRoute",
-            ),
-            (|scene| scene.endpoint_ready = false, "EndpointsNotReady", "no ready endpoint"),
-            (
-                |scene| scene.applied.route = Some(route(&json!([]))),
-                "RouteNotAccepted",
-                "has not said anything",
-            ),
-            (
-                |scene| scene.routing = Routing::Unavailable(Finding::no(Reason::NoGateway, "none here")),
-                "NoGateway",
-                "none here",
-            ),
-            (|scene| scene.reachability = Some(Reachability::Unknown), "URLNotAnswering", "first time"),
-            (
-                |scene| scene.reachability = Some(Reachability::Unreachable("refused".into())),
-                "ProbeAddressUnreachable",
-                "EPHEMERON_PROBE_ADDRESS",
-            ),
-            (
-                |scene| scene.reachability = Some(Reachability::NotAnswering("status 500".into())),
-                "URLNotAnswering",
-                "status 500",
-            ),
-        ];
-        for (change, reason, message) in rows {
-            let mut scene = Scene::new();
-            change(&mut scene);
-            let (found, words) = scene.available();
-            assert_eq!((found.as_str(), words.contains(message)), (*reason, true), "{words}");
-        }
-    }
-
-    #[test]
-    fn only_the_gateways_own_word_on_the_present_route_counts() {
-        let rows = [
-            (json!([word("main", "example.com/main", ACCEPTED)]), None),
-            (json!([word("other", "example.com/main", ACCEPTED)]), Some("has not said anything")),
-            (json!([word("main", "example.com/foreign", ACCEPTED)]), Some("has not said anything")),
-            (
-                json!([
-                    word("main", "example.com/foreign", &[("Accepted", "False", 2)]),
-                    word("main", "example.com/main", ACCEPTED)
-                ]),
-                None,
-            ),
-            (
-                json!([word("main", "example.com/main", &[("Accepted", "True", 2)])]),
-                Some("whether ResolvedRefs is true"),
-            ),
-            (
-                json!([word(
-                    "main",
-                    "example.com/main",
-                    &[("Accepted", "True", 1), ("ResolvedRefs", "True", 2)]
-                )]),
-                Some("whether Accepted is true"),
-            ),
-            (
-                json!([word("main", "example.com/main", &[("Accepted", "False", 2)])]),
-                Some("says Accepted is false: Because: it is so"),
-            ),
-        ];
-        for (parents, wanted) in rows {
-            let mut scene = Scene::new();
-            scene.applied.route = Some(route(&parents));
-            let (reason, message) = scene.available();
-            match wanted {
-                None => assert_eq!(reason, "Available", "{parents}"),
-                Some(wanted) => {
-                    assert!(reason == "RouteNotAccepted" && message.contains(wanted), "{message}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn troubles_of_the_pod_are_told() {
-        let rows = [
-            (
-                json!({"containerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-                "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]}),
-                "ImagePullBackOff: no such image",
-            ),
-            (
-                json!({"containerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-                "state": {"waiting": {"reason": "ContainerCreating"}}}]}),
-                "the Pod is not ready yet",
-            ),
-            (
-                json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]}),
-                "Unschedulable: 0/1 nodes",
-            ),
-            (json!({"phase": "Failed", "reason": "Evicted", "message": "disk"}), "Evicted: disk"),
-        ];
-        for (status, wanted) in rows {
-            let mut scene = Scene::new();
-            scene.applied.pod = pod(&status);
-            let (reason, message) = scene.available();
-            assert!(reason == "PodNotReady" && message.contains(wanted), "{message}");
-        }
-    }
-
-    #[test]
-    fn a_status_is_a_fixed_point() {
-        let mut scene = Scene::new();
-        let first = scene.write(at(0));
-        assert_eq!(scene.status(at(3_600)).0, first, "time alone changes nothing");
-        scene.applied.pod = pod(&json!({}));
-        let second = scene.write(at(10));
-        assert_ne!(first, second);
-        assert_eq!(scene.status(at(7_200)).0, second);
-    }
-
-    #[test]
-    fn the_stages_after_readiness_are_told_only_if_they_last() {
-        let mut scene = Scene::new();
-        (scene.applied.pod, scene.endpoint_ready) = (pod(&json!({})), false);
-        scene.write(at(0));
-        scene.applied.pod = ready_pod();
-        let ready = scene.write(at(10));
-        let available =
-            |status: &EphemeronStatus| conditions::find(&status.conditions, AVAILABLE).cloned().expect("it");
-        assert_eq!(
-            available(&ready).reason.as_deref(),
-            Some("EndpointsNotReady"),
-            "it comes with the flip of PodReady"
-        );
-        scene.endpoint_ready = true;
-        scene.reachability = Some(Reachability::Unknown);
-        let (soon, wake) = scene.status(at(11));
-        assert_eq!(soon, ready, "not worth a write yet");
-        assert_eq!(wake, Some(TimeDelta::seconds(1)), "but it is looked at again");
-        let (later, wake) = scene.status(at(12));
-        assert_eq!((available(&later).reason.as_deref(), wake), (Some("URLNotAnswering"), None));
-        scene.reachability = Some(Reachability::Answered);
-        assert_eq!(available(&scene.status(at(11)).0).status, "True", "success is told at once");
-    }
-
-    #[test]
-    fn dates_stay_until_the_status_flips() {
-        let mut scene = Scene::new();
-        scene.write(at(0));
-        scene.reachability = Some(Reachability::Unknown);
-        let flipped = scene.write(at(5));
-        let date = |status: &EphemeronStatus, kind| {
-            conditions::find(&status.conditions, kind).and_then(|one| one.last_transition_time)
-        };
-        assert_eq!((date(&flipped, POD_READY), date(&flipped, AVAILABLE)), (Some(at(0)), Some(at(5))));
-    }
-
-    #[test]
-    fn what_others_conditions_say_is_kept() {
-        let mut scene = Scene::new();
-        let other = json!({"conditions": [{"type": "Audited", "status": "True"}]});
-        scene.ephemeron.status = Some(serde_json::from_value(other).expect("a status"));
-        let status = scene.write(at(0));
-        assert!(conditions::is_true(&status.conditions, "Audited"));
-    }
-
-    #[test]
-    fn urls_say_what_must_be_typed() {
-        let url = |tls, port| {
-            let mut scene = Scene::new();
-            if let Routing::Gateway(parent) = &mut scene.routing {
-                (parent.tls, parent.port) = (tls, port);
-            }
-            scene.status(at(0)).0.url.unwrap_or_default()
-        };
-        assert_eq!(url(false, 80), "http://minimal.example.com/");
-        assert_eq!(url(true, 443), "https://minimal.example.com/");
-        assert_eq!(url(false, 8080), "http://minimal.example.com:8080/");
-        assert_eq!(url(true, 80), "https://minimal.example.com:80/");
-    }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::resource::{
-    Ephemeron, GROUP_LABEL, HOST_ANNOTATION, KEY_PREFIX, MANAGED_BY_LABEL, Service, domain::Domain,
+    Ephemeron, GROUP_LABEL, HOST_ANNOTATION, KEY_PREFIX, MANAGED_BY_LABEL, Service, conditions::Reason,
+    domain::Domain,
 };
 
 use super::settings::Settings;
@@ -31,6 +32,16 @@ pub enum Invalid {
     /// A label of the Pod that is no label.
     #[error("spec.service.podLabels: {0:?}: {1:?} is not a label: {LABEL_RULE}")]
     NotALabel(String, String),
+}
+
+impl Invalid {
+    /// The reason that the conditions have then.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NoEnd | Self::ReservedLabel(_) | Self::NotALabel(..) => Reason::InvalidSpec,
+        }
+    }
 }
 
 const LABEL_RULE: &str = "keys have an optional DNS prefix and a slash, keys and values at most 63 letters, digits, '-', '_' \

@@ -1,14 +1,16 @@
-//! The conditions of an Ephemeron, and every reason that they can have.
+//! The conditions of an Ephemeron.
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::reasons::Reason;
+
 /// One aspect of the state, in the form of Kubernetes' API conventions.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `PodReady` or `Available`.
+    /// `PodReady`, `Available` or `Expiring`.
     pub r#type: String,
     /// `True`, `False` or `Unknown`.
     pub status: String,
@@ -32,58 +34,11 @@ pub const POD_READY: &str = "PodReady";
 /// The service can be reached at its host.
 pub const AVAILABLE: &str = "Available";
 
-/// Why a condition has its status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// The Pod is ready.
-    PodReady,
-    /// The Pod is not ready yet, or not any more.
-    PodNotReady,
-    /// An object that must make room, such as the Pod of a predecessor, is still being deleted.
-    WaitingForDeletion,
-    /// An object that is not ours has the name of a child.
-    NameTaken,
-    /// The API server refused a child: by quota, admission or validation.
-    Refused,
-    /// The spec cannot be carried out.
-    InvalidSpec,
-    /// The Pod is ready, but its Service has no ready endpoint yet.
-    EndpointsNotReady,
-    /// No Gateway or ingress class can serve the host.
-    NoGateway,
-    /// More than one Gateway could serve the host, and none was chosen.
-    AmbiguousGateway,
-    /// The Gateway's controller has not accepted the HTTPRoute.
-    RouteNotAccepted,
-    /// The address at which the URL is probed does not accept connections.
-    ProbeAddressUnreachable,
-    /// The public URL does not answer as the readiness probe asks.
-    URLNotAnswering,
-    /// The service can be reached.
-    Available,
-}
+/// The life nears its end, or is over while deletions are held. Only there while that is so.
+pub const EXPIRING: &str = "Expiring";
 
-impl Reason {
-    /// The reason as the condition says it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PodReady => "PodReady",
-            Self::PodNotReady => "PodNotReady",
-            Self::WaitingForDeletion => "WaitingForDeletion",
-            Self::NameTaken => "NameTaken",
-            Self::Refused => "Refused",
-            Self::InvalidSpec => "InvalidSpec",
-            Self::EndpointsNotReady => "EndpointsNotReady",
-            Self::NoGateway => "NoGateway",
-            Self::AmbiguousGateway => "AmbiguousGateway",
-            Self::RouteNotAccepted => "RouteNotAccepted",
-            Self::ProbeAddressUnreachable => "ProbeAddressUnreachable",
-            Self::URLNotAnswering => "URLNotAnswering",
-            Self::Available => "Available",
-        }
-    }
-}
+/// How long a message may be; what is quoted from elsewhere can be of any length.
+const MAX_MESSAGE: usize = 1000;
 
 /// What a condition says, before it is dated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,12 +54,12 @@ pub struct Finding {
 impl Finding {
     /// The condition is true.
     pub fn yes(reason: Reason, message: impl Into<String>) -> Self {
-        Self { status: true, reason, message: message.into() }
+        Self { status: true, reason, message: printable(&message.into()) }
     }
 
     /// The condition is false.
     pub fn no(reason: Reason, message: impl Into<String>) -> Self {
-        Self { status: false, reason, message: message.into() }
+        Self { status: false, reason, message: printable(&message.into()) }
     }
 
     /// The condition with its date: kept from `previous` unless the status flipped. Whole seconds,
@@ -132,6 +87,17 @@ impl Finding {
     }
 }
 
+/// The text as one line that a terminal can show, cut to a length that status and Events can hold:
+/// it may quote what a stranger's container has written.
+fn printable(text: &str) -> String {
+    let words = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect::<String>();
+    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MAX_MESSAGE) {
+        None => line,
+        Some((end, _)) => format!("{} …", &line[..end]),
+    }
+}
+
 /// The condition of this type, if there is one.
 #[must_use]
 pub fn find<'a>(conditions: &'a [Condition], r#type: &str) -> Option<&'a Condition> {
@@ -142,4 +108,16 @@ pub fn find<'a>(conditions: &'a [Condition], r#type: &str) -> Option<&'a Conditi
 #[must_use]
 pub fn is_true(conditions: &[Condition], r#type: &str) -> bool {
     find(conditions, r#type).is_some_and(|condition| condition.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_lines_that_can_be_shown() {
+        let message = |text: &str| Finding::no(Reason::ContainerCrashed, text).message;
+        assert_eq!(message("a\n\tb\u{1b}[31m"), "a b [31m");
+        assert_eq!(message(&"ü".repeat(5000)).chars().count(), MAX_MESSAGE + 2);
+    }
 }

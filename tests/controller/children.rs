@@ -20,7 +20,33 @@ use crate::{
 
 /// The cases.
 pub fn cases(cases: &mut Cases) {
-    cases.add("children::a_deleted_pod_comes_back", |world| deleted::<Pod>(world));
+    cases.add("children::a_deleted_pod_is_replaced", |world| async move {
+        let cluster = &world.cluster;
+        let name = cluster.name("replaced");
+        cluster
+            .apply(&manifest(&name, "30m", "readinessProbe: {path: /ready}"))
+            .await
+            .expect("it is accepted");
+        cluster.available(&name).await;
+        let pods = Api::<Pod>::namespaced(cluster.client.clone(), "default");
+        pods.delete(&name, &DeleteParams::default()).await.expect("it is deleted");
+        let next = until("another is ready", || async {
+            let next = pods.get_opt(&format!("{name}.1")).await.expect("an answer")?;
+            let conditions = next.status.as_ref()?.conditions.as_ref()?;
+            conditions.iter().any(|one| one.type_ == "Ready" && one.status == "True").then_some(next)
+        })
+        .await;
+        assert_eq!(
+            next.spec.and_then(|spec| spec.hostname).as_deref(),
+            Some(name.as_str()),
+            "the same host name inside"
+        );
+        cluster.gone(&pods, &name).await;
+        cluster.available(&name).await;
+        cluster.answers(&format!("http://{name}.localhost/"), None, 200).await;
+        cluster.delete(&name).await;
+        cluster.gone(&pods, &format!("{name}.1")).await;
+    });
     cases.add("children::a_deleted_service_comes_back", |world| deleted::<Service>(world));
     cases.add("children::a_deleted_route_comes_back", |world| deleted::<HttpRoute>(world));
 

@@ -6,23 +6,26 @@ use gateway_api::httproutes::{
 };
 
 use super::{Settings, Valid, metadata};
-use crate::controller::routing::{GATEWAY_GROUP, Parent};
+use crate::controller::{
+    moving::Move,
+    routing::{GATEWAY_GROUP, Parent},
+};
 
 /// One host, one rule, one backend. The timeout is said because some implementations end requests
 /// after 15 s without it, WebSockets and streams among them.
-pub fn http_route(valid: &Valid<'_>, parent: &Parent, settings: &Settings) -> HttpRoute {
+pub fn http_route(
+    valid: &Valid<'_>,
+    parent: &Parent,
+    moving: Option<&Move>,
+    settings: &Settings,
+) -> HttpRoute {
+    let mut parents = vec![parent_ref(&parent.namespace, &parent.name, &parent.listener)];
+    parents.extend(moving.and_then(old_parent).filter(|old| *old != parents[0]));
     HttpRoute {
         metadata: metadata(valid.ephemeron, settings),
         spec: HttpRouteSpec {
             hostnames: Some(vec![valid.host.clone()]),
-            parent_refs: Some(vec![HttpRouteParentRefs {
-                namespace: Some(parent.namespace.clone()),
-                name: parent.name.clone(),
-                section_name: Some(parent.listener.clone()),
-                group: Some(GATEWAY_GROUP.into()),
-                kind: Some("Gateway".into()),
-                port: None,
-            }]),
+            parent_refs: Some(parents),
             rules: Some(vec![HttpRouteRules {
                 backend_refs: Some(vec![HttpRouteRulesBackendRefs {
                     name: valid.ephemeron.name().into(),
@@ -49,4 +52,22 @@ pub fn http_route(valid: &Valid<'_>, parent: &Parent, settings: &Settings) -> Ht
         },
         status: None,
     }
+}
+
+fn parent_ref(namespace: &str, name: &str, listener: &str) -> HttpRouteParentRefs {
+    HttpRouteParentRefs {
+        namespace: Some(namespace.into()),
+        name: name.into(),
+        section_name: Some(listener.into()),
+        group: Some(GATEWAY_GROUP.into()),
+        kind: Some("Gateway".into()),
+        port: None,
+    }
+}
+
+/// The listener of the Gateway that a move leaves.
+fn old_parent(moving: &Move) -> Option<HttpRouteParentRefs> {
+    let parent = moving.from.parent.as_deref().filter(|_| moving.from.kind == "HTTPRoute")?;
+    let mut parts = parent.splitn(3, '/');
+    Some(parent_ref(parts.next()?, parts.next()?, parts.next()?))
 }

@@ -59,6 +59,8 @@ pub fn pod(valid: &Valid<'_>, settings: &Settings) -> Pod {
             // The service is a stranger: it gets no credentials, and learns nothing of its neighbours.
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
+            // Whichever attempt it is.
+            hostname: Some(valid.ephemeron.name().into()),
             security_context: Some(PodSecurityContext {
                 seccomp_profile: Some(SeccompProfile {
                     type_: "RuntimeDefault".into(),

@@ -1,0 +1,88 @@
+//! Chooses how hosts are routed, whenever what it is chosen from changes.
+
+use std::{collections::HashMap, future, sync::Arc};
+
+use chrono::Utc;
+use tokio::{sync::watch, time};
+
+use super::{
+    caches::{Caches, Listeners},
+    routing::{Offer, Routing, sticky::Choice},
+    settings::Settings,
+};
+use crate::resource::Route;
+
+/// Keeps `routing` up to date, and has every Ephemeron looked at when it changes.
+pub async fn keep_choosing(
+    settings: Settings,
+    caches: Arc<Caches>,
+    listeners: Listeners,
+    routing: watch::Sender<Option<Arc<Routing>>>,
+) {
+    // What living services use counts at the first choice.
+    caches.ephemerons.synced().await;
+    let mut choice: Option<Choice> = None;
+    loop {
+        caches.routing_synced().await;
+        let (gateways, classes) = (caches.gateways.all(), caches.gateway_classes.all());
+        let ingress_classes = caches.ingress_classes.all();
+        let namespace = caches.namespaces.get(&settings.namespace);
+        let offer = Offer {
+            gateways: gateways.iter().map(AsRef::as_ref).collect(),
+            classes: classes.iter().map(AsRef::as_ref).collect(),
+            ingress_classes: ingress_classes.iter().map(AsRef::as_ref).collect(),
+            namespace_labels: namespace.and_then(|one| one.metadata.labels.clone()).unwrap_or_default(),
+        };
+        let (next, again) = match choice.take() {
+            Some(choice) => choice.next(&settings, &offer, Utc::now()),
+            None => (Choice::first(&settings, &offer, in_use(&caches).as_ref(), Utc::now()), None),
+        };
+        let chosen = &next.routing;
+        let changed = routing.send_if_modified(|current| {
+            let changed = current.as_deref() != Some(chosen);
+            if changed {
+                *current = Some(Arc::new(chosen.clone()));
+            }
+            changed
+        });
+        if changed {
+            match chosen {
+                Routing::Unavailable(finding) => {
+                    tracing::warn!("services cannot be routed: {}", finding.message);
+                }
+                Routing::Gateway(parent) if parent.gone => {
+                    tracing::warn!(
+                        "the Gateway {}/{} is gone: waiting for it",
+                        parent.namespace,
+                        parent.name
+                    );
+                }
+                chosen => tracing::info!(route = ?chosen.as_status(), "routing chosen"),
+            }
+            caches.ephemerons.names().into_iter().for_each(|name| listeners.name(name));
+        }
+        choice = Some(next);
+        let later = async {
+            match again {
+                Some(again) => time::sleep(again.to_std().unwrap_or_default()).await,
+                None => future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = listeners.routing.notified() => {}
+            () = later => {}
+        }
+    }
+}
+
+/// The route that most of the living services use.
+fn in_use(caches: &Caches) -> Option<Route> {
+    let mut counts = HashMap::<(String, Option<String>), usize>::new();
+    for ephemeron in caches.ephemerons.all() {
+        if let Some(route) = ephemeron.status.as_ref().and_then(|status| status.route.clone()) {
+            *counts.entry((route.kind, route.parent)).or_default() += 1;
+        }
+    }
+    let most = counts.into_iter().max_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)))?;
+    Some(Route { kind: most.0.0, parent: most.0.1 })
+}

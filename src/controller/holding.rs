@@ -1,0 +1,126 @@
+//! Whether Ephemerons whose time is over are deleted, or held: by hand, or by a clock that is wrong.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use kube::Client;
+use tokio::{sync::Notify, time};
+
+use super::{
+    caches::{Caches, Listeners},
+    clock::{Clock, Verdict},
+    settings::Expiry,
+};
+
+/// How often the clock is looked at for a step. It costs no request.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often the API server is asked while the clock is wrong, or nothing is known of it.
+const ASK: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why nothing is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The settings say so.
+    ByHand,
+    /// The clock is ahead of the API server's by this, or behind it where this is negative.
+    WrongClock(TimeDelta),
+    /// The clock was stepped: it is being compared.
+    UnknownClock,
+}
+
+impl std::fmt::Display for Hold {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ByHand => formatter.write_str("deletions are held by EPHEMERON_EXPIRY=hold"),
+            Self::WrongClock(skew) => {
+                let (seconds, side) = (skew.num_seconds().abs(), if *skew > TimeDelta::zero() { "ahead of" } else { "behind" });
+                write!(
+                    formatter,
+                    "deletions are held: the controller's clock is {seconds} s {side} the API server's; correct the wrong one"
+                )
+            }
+            Self::UnknownClock => {
+                formatter.write_str("deletions are held: the controller's clock was set, and is being compared with the API server's")
+            }
+        }
+    }
+}
+
+/// Decides whether to delete.
+#[derive(Debug)]
+pub struct Keeper {
+    expiry: Expiry,
+    clock: Arc<Clock>,
+    ask: Notify,
+    told: Mutex<Option<Hold>>,
+}
+
+impl Keeper {
+    /// With this setting and clock.
+    #[must_use]
+    pub fn new(expiry: Expiry, clock: Arc<Clock>) -> Self {
+        Self { expiry, clock, ask: Notify::new(), told: Mutex::default() }
+    }
+
+    /// Why nothing is deleted at this moment; None if what is over is.
+    pub fn hold(&self) -> Option<Hold> {
+        if self.expiry == Expiry::Hold {
+            return Some(Hold::ByHand);
+        }
+        match self.clock.verdict() {
+            Verdict::Right => None,
+            Verdict::Wrong(skew) => Some(Hold::WrongClock(skew)),
+            Verdict::Unknown => {
+                self.ask.notify_one();
+                Some(Hold::UnknownClock)
+            }
+        }
+    }
+
+    /// Tells in the log if deletions are held, or are not any more; returns whether it did. How far a
+    /// wrong clock is off is told once.
+    fn tell(&self) -> bool {
+        let hold = self.hold();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = match (*told, hold) {
+            (Some(Hold::WrongClock(_)), Some(Hold::WrongClock(_))) => true,
+            (before, now) => before == now,
+        };
+        *told = hold;
+        match hold {
+            _ if same => {}
+            Some(hold) => tracing::warn!("{hold}"),
+            None => tracing::info!("the clock agrees with the API server's: what is over is deleted"),
+        }
+        !same
+    }
+}
+
+/// Compares the clock whenever it must be, and has every Ephemeron looked at when the answer is
+/// another: timers do not know that the clock was set.
+pub async fn keep(keeper: Arc<Keeper>, client: Client, caches: Arc<Caches>, listeners: Listeners) {
+    let mut look = time::interval(LOOK);
+    look.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    let mut ask_at = time::Instant::now();
+    loop {
+        tokio::select! {
+            _ = look.tick() => {}
+            () = keeper.ask.notified() => {}
+        }
+        let verdict = keeper.clock.verdict();
+        if verdict != Verdict::Right && time::Instant::now() >= ask_at {
+            // The answer's date is all that is wanted; whoever may use the API may ask for the version.
+            let answer = time::timeout(TIMEOUT, client.apiserver_version()).await;
+            if !matches!(answer, Ok(Ok(_))) || matches!(keeper.clock.verdict(), Verdict::Wrong(_)) {
+                ask_at = time::Instant::now() + ASK;
+            }
+        }
+        if keeper.tell() || verdict == Verdict::Unknown {
+            caches.ephemerons.names().into_iter().for_each(|name| listeners.name(name));
+        }
+    }
+}

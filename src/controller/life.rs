@@ -1,0 +1,98 @@
+//! The last line on each life: one log entry that tells all of it.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::resource::{
+    CREATED_BY_ANNOTATION, Ephemeron,
+    conditions::{self, AVAILABLE},
+};
+
+/// Why a life has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its time was over; so long after it its deletion was asked for.
+    Expired(TimeDelta),
+    /// Somebody deleted it.
+    Deleted,
+}
+
+/// The lives that this process has ended itself, until their deletion is seen.
+#[derive(Debug, Default)]
+pub struct Lives(Mutex<HashSet<String>>);
+
+impl Lives {
+    /// This process has deleted an Ephemeron whose time was over.
+    pub fn ended(&self, ephemeron: &Ephemeron, late: TimeDelta) {
+        let is_new = self.known().insert(ephemeron.uid().into());
+        if is_new {
+            log(ephemeron, End::Expired(late));
+        }
+    }
+
+    /// An Ephemeron was seen to be gone; returns why, unless this process knew.
+    pub fn gone(&self, ephemeron: &Ephemeron, end: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<End> {
+        if self.known().remove(ephemeron.uid()) {
+            return None;
+        }
+        let end = match end.map(|end| now - end) {
+            Some(late) if late >= TimeDelta::zero() => End::Expired(late),
+            _ => End::Deleted,
+        };
+        log(ephemeron, end);
+        Some(end)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log(ephemeron: &Ephemeron, end: End) {
+    let status = ephemeron.status.as_ref();
+    let text = |time: Option<DateTime<Utc>>| time.map(|time| time.to_rfc3339()).unwrap_or_default();
+    let created = ephemeron.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string());
+    let owner = ephemeron.metadata.annotations.as_ref().and_then(|all| all.get(CREATED_BY_ANNOTATION));
+    let available = status
+        .and_then(|status| conditions::find(&status.conditions, AVAILABLE))
+        .filter(|condition| condition.status == "True")
+        .and_then(|condition| condition.last_transition_time);
+    let (reason, late_ms) = match end {
+        End::Expired(late) => ("expired", Some(late.num_milliseconds())),
+        End::Deleted => ("deleted", None),
+    };
+    tracing::info!(
+        ephemeron = ephemeron.name(),
+        uid = ephemeron.uid(),
+        owner = owner.map(String::as_str).unwrap_or_default(),
+        created = created.unwrap_or_default(),
+        available = text(available),
+        due = text(status.and_then(|status| status.expiration_time)),
+        extensions = status.and_then(|status| status.extensions).unwrap_or(0),
+        reason,
+        late_ms,
+        "ended"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::fixtures;
+
+    #[test]
+    fn each_end_is_told_once() {
+        let (lives, ephemeron) = (Lives::default(), fixtures::ephemeron(fixtures::MINIMAL));
+        let end = DateTime::from_timestamp(1_900_000_000, 0).expect("a time");
+        lives.ended(&ephemeron, TimeDelta::zero());
+        assert_eq!(lives.gone(&ephemeron, Some(end), end), None, "it was told when it was deleted");
+        let (before, after) = (end - TimeDelta::seconds(5), end + TimeDelta::seconds(5));
+        assert_eq!(lives.gone(&ephemeron, Some(end), before), Some(End::Deleted));
+        let late = End::Expired(TimeDelta::seconds(5));
+        assert_eq!(lives.gone(&ephemeron, Some(end), after), Some(late), "by another process");
+    }
+}

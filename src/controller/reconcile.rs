@@ -1,0 +1,209 @@
+//! One look at one Ephemeron: what is observed, what should be, what is written, when to look again.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::runtime::controller::Action;
+
+use super::{
+    Context, Error, FIRST_RETRY,
+    apply::{self, Applied, Child},
+    desired::desired,
+    expire::{expire, remove_children},
+    holding::Hold,
+    moving,
+    observe::{Observed, observe},
+    probe::Reachability,
+    publish::publish,
+    round_up,
+    routing::Routing,
+    status::{self, Outcome, Situation, pod, status},
+    target::target,
+    validate::{Valid, validate},
+};
+use crate::resource::{
+    Ephemeron,
+    conditions::{self, AVAILABLE, Finding},
+};
+
+/// Timers are monotonic and the clock is not: nothing sleeps longer without looking at the clock.
+const LONGEST_SLEEP: TimeDelta = TimeDelta::minutes(30);
+
+/// Looks at the Ephemeron of this name and does what is to be done. Whatever comes of it, it is
+/// looked at again no later than at its end.
+pub(super) async fn reconcile(name: &str, context: &Context) -> Result<Action, Error> {
+    let Some(ephemeron) = context.caches.ephemerons.get(name) else { return Ok(Action::await_change()) };
+    let now = (context.now)();
+    let end = ephemeron.expiration_time();
+    let over = end.filter(|end| *end <= now);
+    if ephemeron.metadata.deletion_timestamp.is_some() {
+        return going(context, &ephemeron, end, now).await;
+    }
+    let held = match over.map(|end| (end, context.keeper.hold())) {
+        None => None,
+        Some((end, None)) => {
+            let (client, caches, lives) = (&context.client, &context.caches, &context.lives);
+            return Ok(expire(client, caches, lives, &ephemeron, end, now).await?);
+        }
+        // It is looked at again as soon as more is known.
+        Some((_, Some(Hold::UnknownClock))) => return Ok(Action::requeue(FIRST_RETRY)),
+        Some((_, Some(hold))) => Some(hold.to_string()),
+    };
+    let Some(routing) = context.routing.borrow().clone() else { return Ok(Action::requeue(FIRST_RETRY)) };
+    let frame = Frame { ephemeron: &ephemeron, end, held: held.as_deref(), routing: &routing };
+    let settled = match validate(&ephemeron, &context.settings) {
+        Ok(valid) => bring_about(context, &frame, &valid).await?,
+        Err(invalid) => {
+            let (status, again) = status(&frame.situation(context, Err(&invalid)), now);
+            publish(&context.client, &context.caches, &context.teller, &ephemeron, status).await?;
+            again
+        }
+    };
+    // What is held is looked at again when nothing holds it any more.
+    let left = end.filter(|_| held.is_none()).map(|end| end - (context.now)());
+    Ok(look_again(settled.into_iter().chain(left)))
+}
+
+fn look_again(waits: impl Iterator<Item = TimeDelta>) -> Action {
+    let sleep = waits.chain([LONGEST_SLEEP]).min().unwrap_or(LONGEST_SLEEP);
+    Action::requeue(round_up(sleep.to_std().unwrap_or_default()))
+}
+
+/// One that somebody has deleted and that a finalizer keeps: it needs nothing any more, but what
+/// runs for it ends with its time.
+async fn going(
+    context: &Context,
+    ephemeron: &Ephemeron,
+    end: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<Action, Error> {
+    match end.map(|end| end - now) {
+        Some(left) if left > TimeDelta::zero() => Ok(look_again([left].into_iter())),
+        _ => {
+            let observed = observe(&context.caches, ephemeron.name());
+            remove_children(&context.client, &context.caches, ephemeron, &observed).await?;
+            Ok(Action::await_change())
+        }
+    }
+}
+
+/// What does not change during one look.
+struct Frame<'a> {
+    ephemeron: &'a Ephemeron,
+    end: Option<DateTime<Utc>>,
+    held: Option<&'a str>,
+    routing: &'a Routing,
+}
+
+impl<'a> Frame<'a> {
+    fn situation(
+        &self,
+        context: &Context,
+        outcome: Result<Outcome<'a>, &'a super::validate::Invalid>,
+    ) -> Situation<'a> {
+        let &Self { ephemeron, end, held, routing } = self;
+        Situation { ephemeron, end, held, notice: context.settings.notice, routing, outcome }
+    }
+}
+
+/// Makes the children of a valid spec what they should be and writes the status; returns when to
+/// look again if nothing happens before.
+async fn bring_about(
+    context: &Context,
+    frame: &Frame<'_>,
+    valid: &Valid<'_>,
+) -> Result<Option<TimeDelta>, Error> {
+    let Context { settings, client, caches, .. } = context;
+    let Frame { ephemeron, routing, .. } = *frame;
+    let now = (context.now)();
+    let observed = observe(caches, ephemeron.name());
+    let begun = moving::begun(ephemeron, &observed, routing);
+    let mut wanted = desired(valid, routing, begun.as_ref(), settings);
+    let host_holder = caches.holder_of(&valid.host).filter(|_| !has_route(&observed, routing));
+    if host_holder.is_some() {
+        wanted.route = None;
+    }
+    let applied = apply::apply(client, caches, ephemeron, wanted, &observed, now).await?;
+    let (pod, pod_again) = pod_ready(context, ephemeron, &applied, now).await;
+
+    let outcome = Outcome {
+        valid,
+        applied: &applied,
+        pod: &pod,
+        endpoint_ready: observed.endpoint_ready,
+        host_holder: host_holder.as_deref(),
+        reachability: None,
+        moving: begun.as_ref(),
+    };
+    let reachability = reachability(context, frame, &outcome);
+    let served_in = begun.as_ref().filter(|_| status::blocker(&outcome, routing).is_none());
+    let served_in = served_in.and_then(|_| moving::served_in(&applied, routing, reachability.as_ref(), now));
+    let moving = begun.as_ref().filter(|_| served_in != Some(TimeDelta::zero()));
+    let outcome = Outcome { reachability: reachability.as_ref(), moving, ..outcome };
+
+    let (status, again) = status(&frame.situation(context, Ok(outcome)), now);
+    let is_available = conditions::is_true(&status.conditions, AVAILABLE);
+    publish(client, caches, &context.teller, ephemeron, status).await?;
+    if is_available && moving.is_none() {
+        apply::prune(client, caches, ephemeron, routing, &observed).await?;
+    }
+    let next_pod = applied.next_pod.map(|next| next - now);
+    let waits = [again, pod_again, next_pod, served_in.filter(|left| *left > TimeDelta::zero())];
+    let again = waits.into_iter().flatten();
+    if applied.is_whole() {
+        context.succeeded(ephemeron.name());
+        return Ok(again.min());
+    }
+    // What stands in the way may go without an event that we see.
+    let retry = TimeDelta::from_std(context.failed(ephemeron.name())).ok();
+    Ok(again.chain(retry).min())
+}
+
+/// Whether the route of the kind in use is there already: whoever comes later to its host is the
+/// intruder.
+fn has_route(observed: &Observed, routing: &Routing) -> bool {
+    match routing {
+        Routing::Gateway(_) => observed.http_route.is_some(),
+        Routing::Ingress { .. } => observed.ingress.is_some(),
+        Routing::Unavailable(_) => false,
+    }
+}
+
+/// Whether the Pod is ready, and why not; of one that runs and takes too long the kubelet is asked.
+async fn pod_ready(
+    context: &Context,
+    ephemeron: &Ephemeron,
+    applied: &Applied,
+    now: DateTime<Utc>,
+) -> (Finding, Option<TimeDelta>) {
+    let live = match &applied.pod {
+        Child::Ours(live) => live,
+        other => {
+            let finding = status::child(other, "Pod");
+            return (finding.unwrap_or_else(|| Finding::no(conditions::Reason::PodNotReady, "")), None);
+        }
+    };
+    let view = pod::View { ready_within: context.settings.ready_within, complaint: None, now };
+    if !pod::is_late(live, &view) {
+        return pod::judge(live, &view);
+    }
+    let complaint = context.complaints.of(&context.client, ephemeron.name(), live).await;
+    pod::judge(live, &pod::View { complaint: complaint.as_deref(), ..view })
+}
+
+/// What is known of the public URL; None where it need not be asked: there is no readiness probe,
+/// something else is missing, or it has answered before. Only watches take availability away: a
+/// service that is available causes no requests, unless it is being moved.
+fn reachability(context: &Context, frame: &Frame<'_>, outcome: &Outcome<'_>) -> Option<Reachability> {
+    let name = frame.ephemeron.name();
+    let previous = frame.ephemeron.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let is_known = conditions::is_true(previous, AVAILABLE) && outcome.moving.is_none();
+    let target = if is_known || status::blocker(outcome, frame.routing).is_some() {
+        None
+    } else {
+        target(&context.settings.probe, outcome.valid, outcome.applied, frame.routing)
+    };
+    let Some(target) = target else {
+        context.prober.forget(name);
+        return None;
+    };
+    Some(context.prober.ask(name, target))
+}
