@@ -22,6 +22,8 @@ mod observe;
 mod ownership;
 pub mod permissions;
 mod probe;
+#[cfg(test)]
+mod properties;
 mod publish;
 mod reconcile;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The manifests in `k8s/` say what the code says.
+//! The manifests in `k8s/` and the generated pages of the documentation say what the code says.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 const DEFINITION: &str = include_str!("../k8s/ephemerons.yaml");
+const CONDITIONS: &str = include_str!("../docs/reference/conditions.md");
 const EXAMPLE: &str = include_str!("../k8s/example.yaml");
 const ACCOUNT: &str = include_str!("../k8s/controller/sa.yaml");
 const DEPLOYMENT: &str = include_str!("../k8s/controller/deployment.yaml");
@@ -110,6 +111,12 @@ fn the_roles_are_bound_to_the_account_that_the_deployment_runs_as() {
 fn the_definition_is_the_code_s() {
     let generated = serde_saphyr::to_string(&Ephemeron::crd()).expect("YAML");
     assert!(DEFINITION == generated, "k8s/ephemerons.yaml is out of date: run `make generate`");
+}
+
+#[test]
+fn the_page_on_conditions_is_the_code_s() {
+    let generated = ephemeron::resource::reference::conditions();
+    assert!(CONDITIONS == generated, "docs/reference/conditions.md is out of date: run `make generate`");
 }
 
 #[test]

@@ -146,6 +146,11 @@ async fn pod(
         }
         match child::create(client, &caches.pods, owner, wanted).await? {
             (Child::Going, Some(live)) if is_stuck(&live, now) => {}
+            // One of ours that the cache had lost sight of.
+            (Child::Ours(pod), Some(_)) => {
+                relabel(client, &caches.pods, &pod, &desired).await?;
+                return Ok((Child::Ours(pod), None));
+            }
             (child, _) => return Ok((child, None)),
         }
     }

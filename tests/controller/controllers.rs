@@ -17,7 +17,8 @@ use crate::cluster::{Cluster, until};
 pub struct Controllers(Vec<Controller>);
 
 impl Controllers {
-    /// Starts them: as users do, for a second gateway, and for Ingresses.
+    /// Starts them: as users do, for a second gateway, for Ingresses, and one that does not wait long
+    /// for a Pod to become ready.
     pub async fn start(cluster: &Cluster) -> Result<Self, String> {
         let node = cluster.env("NODE_ADDRESS");
         let controllers = [
@@ -36,6 +37,11 @@ impl Controllers {
                     // Traefik publishes no address in Ingresses.
                     ("EPHEMERON_PROBE_ADDRESS", node),
                 ],
+            ),
+            Controller::start(
+                cluster,
+                "localhost",
+                &[("EPHEMERON_SELECTOR", "controller=impatient"), ("EPHEMERON_READY_WITHIN", "3s")],
             ),
         ];
         for controller in &controllers {
