@@ -11,6 +11,7 @@ mod expire;
 mod fixtures;
 mod gateway_api;
 mod insecure;
+pub mod metrics;
 mod observe;
 pub mod permissions;
 mod probe;
