@@ -54,6 +54,7 @@ use caches::{Caches, Listeners};
 use desired::desired;
 use expire::expire;
 use k8s_openapi::api::networking::v1::Ingress;
+use metrics::{Metrics, Phase};
 use observe::observe;
 use probe::{Prober, Reachability, Target};
 use publish::publish;
@@ -62,7 +63,10 @@ use settings::{ProbeChoice, Settings};
 use status::{Outcome, Situation, status};
 use validate::{Valid, validate};
 
-use crate::resource::{Ephemeron, conditions};
+use crate::{
+    health::Readiness,
+    resource::{Ephemeron, conditions},
+};
 
 /// Reconciles that run at once; each is bounded by [`TIMEOUT`].
 const CONCURRENCY: u16 = 64;
@@ -114,6 +118,8 @@ enum Error {
 pub async fn run(
     settings: Settings,
     config: kube::Config,
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> kube::Result<()> {
     let (mut watching, mut writing) = (config.clone(), config);
@@ -132,6 +138,8 @@ pub async fn run(
     let (names, queue) = mpsc::unbounded_channel();
     let listeners = Listeners { names, routing: Arc::new(Notify::new()) };
     let caches = Arc::new(Caches::default());
+    let counted = Arc::clone(&caches);
+    metrics.count_phases(move || counted.ephemerons.all().into_iter().map(|one| Phase::of(&one, Utc::now())));
     caches.watch(&watching, &settings, &gateway_api, &listeners, &mut tasks);
     let (routing_sender, routing) = watch::channel(None);
     tasks.spawn(keep_choosing(settings.clone(), Arc::clone(&caches), listeners.clone(), routing_sender));
@@ -152,6 +160,7 @@ pub async fn run(
             namespace = context.settings.namespace,
             "ready"
         );
+        readiness.started();
         work(context, queue, shutdown).await;
     }
     tracing::info!("stopped");
