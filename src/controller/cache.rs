@@ -263,12 +263,11 @@ pub async fn keep<K>(
     start: impl Future<Output = ()>,
     prune: fn(&mut K),
     changed: impl Fn(&K),
+    mut trouble: Trouble,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     start.await;
-    let kind = K::kind(&());
-    let mut trouble = Trouble::new(kind.clone().into_owned());
     let mut events = pin!(watcher(api, config).default_backoff());
     while let Some(event) = events.next().await {
         match event {
@@ -283,12 +282,7 @@ pub async fn keep<K>(
                         cache.apply(event).iter().for_each(|object| changed(object));
                     }
                     Err(unreadable) => {
-                        tracing::warn!(
-                            %kind,
-                            name = unreadable.metadata.name.as_deref().unwrap_or_default(),
-                            error = %unreadable.error,
-                            "an object cannot be read: correct it, or delete it"
-                        );
+                        trouble.unreadable(&unreadable);
                         cache.unreadable(&unreadable.metadata).iter().for_each(|object| changed(object));
                     }
                 }

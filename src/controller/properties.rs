@@ -179,6 +179,7 @@ impl World {
         };
         let applied = Applied {
             pod: self.pod.clone(),
+            replaced: false,
             next_pod: None,
             service: self.service.clone(),
             http_route: None,

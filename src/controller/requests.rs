@@ -15,7 +15,6 @@ use super::{
     desired::desired,
     expire::expire,
     fixtures,
-    life::Lives,
     observe::observe,
     publish::publish,
     routing::Routing,
@@ -285,7 +284,7 @@ async fn the_end_begins_with_the_ephemeron_itself() {
     let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Success"});
     let (client, server) = api_server(vec![answer(DELETE, 200, gone), answer(delete_pod, 200, pod)]);
     let (end, now) = (time("2030-01-01T00:30:00Z"), time("2030-01-01T00:30:00.010Z"));
-    expire(&client, &caches, &Lives::default(), &ephemeron(), end, now).await.expect("it ends");
+    expire(&client, &caches, &fixtures::lives(), &ephemeron(), end, now).await.expect("it ends");
     drop(client);
     let came = server.await.expect("no defect");
     let lines: Vec<&str> = came.iter().map(|(line, _)| line.as_str()).collect();
@@ -301,7 +300,9 @@ async fn an_extension_that_came_first_leaves_everything_whole() {
     caches.pods.wrote(serde_json::from_value(pod).expect("a Pod"));
     let (client, server) = api_server(vec![refusal(DELETE, 409, "Conflict")]);
     let end = time("2030-01-01T00:30:00Z");
-    expire(&client, &caches, &Lives::default(), &ephemeron(), end, end).await.expect("it is looked at again");
+    expire(&client, &caches, &fixtures::lives(), &ephemeron(), end, end)
+        .await
+        .expect("it is looked at again");
     drop(client);
     assert_eq!(server.await.expect("no defect").len(), 1, "neither route nor Pod are touched");
 }

@@ -76,6 +76,8 @@ impl Controller {
     pub fn start_with(env: &[(&str, &str)]) -> Self {
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_run")])
+            // Several run at once.
+            .env("EPHEMERON_LISTEN", "127.0.0.1:0")
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
