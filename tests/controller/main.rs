@@ -94,6 +94,7 @@ fn main() -> ExitCode {
     contract::alone(&mut alone);
     moves::alone(&mut alone);
     programs::alone(&mut alone);
+    moves::without_gateway_api(&mut alone);
     arguments.test_threads = Some(1);
     let second = libtest_mimic::run(&arguments, alone.trials);
 

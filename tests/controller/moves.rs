@@ -127,6 +127,52 @@ pub fn alone(cases: &mut Cases) {
     });
 }
 
+/// The case that takes the Gateway API's definition away from everybody.
+pub fn without_gateway_api(cases: &mut Cases) {
+    cases.add("moves::when_the_gateway_api_is_installed_later", |world| async move {
+        let cluster = &world.cluster;
+        let crd = "crd httproutes.gateway.networking.k8s.io";
+        let saved = cluster.kubectl(&format!("get {crd} -o json")).await;
+        let mut definition: serde_json::Value = serde_json::from_str(&saved).expect("JSON");
+        definition["status"] = serde_json::Value::Null;
+        for key in ["uid", "resourceVersion", "managedFields", "creationTimestamp", "generation"] {
+            definition["metadata"][key] = serde_json::Value::Null;
+        }
+        let others = cluster.kubectl("get httproutes -A -o yaml").await;
+        cluster.kubectl(&format!("delete {crd}")).await;
+        let env = [
+            ("EPHEMERON_SELECTOR", "controller=api"),
+            ("EPHEMERON_PROBE_ADDRESS", cluster.env("NODE_ADDRESS")),
+        ];
+        let controller = Controller::start(cluster, "localhost", &env);
+        let name = cluster.name("api");
+        let manifest = manifest_for(&name, "controller: api", "lifetime: 30m", PROBE);
+        cluster.apply(&manifest).await.expect("it is accepted");
+        let one = cluster.available(&name).await;
+        assert_eq!(
+            one.status.and_then(|status| status.route).map(|route| route.kind).as_deref(),
+            Some("Ingress")
+        );
+        let hammer = Hammer::start(cluster.env("NODE_ADDRESS"), &format!("{name}.localhost"));
+        let file = std::env::temp_dir().join(&name);
+        std::fs::write(&file, definition.to_string()).expect("a file");
+        cluster.kubectl(&format!("create -f {}", file.display())).await;
+        cluster.kubectl(&format!("wait --for=condition=Established {crd}")).await;
+        std::fs::write(&file, others).expect("a file");
+        until("the other routes are back", || async {
+            let made = cluster.shell(&format!("kubectl replace --force -f {}", file.display())).await;
+            made.status.success().then_some(())
+        })
+        .await;
+        let _ = std::fs::remove_file(&file);
+        arrived(cluster, &name, "HTTPRoute gateways/traefik/http", &hammer).await;
+        assert_eq!(hammer.stop().await, Vec::<String>::new());
+        cluster.delete(&name).await;
+        crate::life::all_gone(cluster, &name).await;
+        controller.stop().await;
+    });
+}
+
 /// Moves a service from one way to the next by a controller with other settings, and counts the
 /// requests that fail meanwhile.
 async fn moved(world: &World, what: &str, steps: &[(&str, Vec<(&str, &str)>)], probe: &str) {
