@@ -160,7 +160,7 @@ impl<K: Resource> Cache<K> {
         state.members.clear();
         let gone = state.objects.drain().map(|(_, object)| object).collect();
         drop(state);
-        self.served.send_if_modified(|served| std::mem::take(served));
+        self.served.send_if_modified(std::mem::take);
         self.synced.send_replace(true);
         gone
     }
