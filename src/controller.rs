@@ -20,6 +20,7 @@ mod requests;
 pub mod routing;
 pub mod settings;
 mod status;
+mod template;
 mod trouble;
 mod validate;
 
@@ -294,7 +295,7 @@ fn retry(key: Arc<Key>, error: &Error, context: Arc<Context>) -> Action {
     let pause = context.failed(name);
     tracing::warn!(ephemeron = name, error = %chain(error), retry_in = ?pause, "reconcile failed");
     let Some(ephemeron) = context.caches.ephemerons.get(name) else { return Action::requeue(pause) };
-    let left = ephemeron.expiration_time().map(|end| (end - (context.now)()).to_std());
+    let left = context.settings.end_of(&ephemeron).map(|end| (end - (context.now)()).to_std());
     Action::requeue(match left {
         None => pause,
         Some(Ok(left)) => pause.min(round_up(left)),
@@ -343,7 +344,7 @@ async fn reconcile(name: &str, context: &Context) -> Result<Action, Error> {
         return Ok(Action::await_change());
     }
     let now = (context.now)();
-    let end = ephemeron.expiration_time();
+    let end = context.settings.end_of(&ephemeron);
     if let Some(end) = end.filter(|end| *end <= now) {
         return Ok(expire(&context.client, &context.caches, &ephemeron, end, now).await?);
     }
@@ -351,7 +352,8 @@ async fn reconcile(name: &str, context: &Context) -> Result<Action, Error> {
     let settled = match validate(&ephemeron, &context.settings) {
         Ok(valid) => bring_about(context, &valid, &routing).await?,
         Err(invalid) => {
-            let situation = Situation { ephemeron: &ephemeron, routing: &routing, outcome: Err(&invalid) };
+            let situation =
+                Situation { ephemeron: &ephemeron, routing: &routing, end, outcome: Err(&invalid) };
             let (status, _) = status(&situation, now);
             publish(&context.client, &context.caches, &ephemeron, status).await?;
             None
@@ -381,7 +383,8 @@ async fn bring_about(
         endpoint_ready: observed.endpoint_ready,
         reachability: reachability.as_ref(),
     };
-    let situation = Situation { ephemeron, routing, outcome: Ok(outcome) };
+    let end = settings.end_of(ephemeron);
+    let situation = Situation { ephemeron, routing, end, outcome: Ok(outcome) };
     let (status, settles) = status(&situation, (context.now)());
     let is_available = conditions::is_true(&status.conditions, conditions::AVAILABLE);
     publish(client, caches, ephemeron, status).await?;

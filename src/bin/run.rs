@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use ephemeron::{
     client,
     config::{self, Run},
-    controller, telemetry,
+    controller,
+    policy::Policy,
+    telemetry,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -14,7 +16,14 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(code) => return code,
     };
-    match start(options) {
+    let policy = match options.pods.policy() {
+        Ok(policy) => policy,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    match start(options, policy) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{error:#}");
@@ -24,11 +33,11 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn start(options: Run) -> anyhow::Result<ExitCode> {
+async fn start(options: Run, policy: Policy) -> anyhow::Result<ExitCode> {
     telemetry::init();
     let config = client::config("ephemeron-controller").await?;
     let check = options.check;
-    let settings = options.settings(&config.default_namespace);
+    let settings = options.settings(policy, &config.default_namespace);
     if check {
         let findings = controller::check::check(&settings, config).await;
         println!("{findings}");

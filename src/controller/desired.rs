@@ -16,7 +16,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{routing::Routing, settings::Settings, validate::Valid};
+use super::{routing::Routing, settings::Settings, template::PORT_NAME, validate::Valid};
 use crate::resource::{Ephemeron, MANAGED_BY_LABEL, MANAGER, NAME_LABEL};
 
 /// The children as they should be.
@@ -38,9 +38,6 @@ pub enum DesiredRoute {
     /// By an ingress controller.
     Ingress(Ingress),
 }
-
-/// The name of the port in the Pod and the Service.
-const PORT_NAME: &str = "http";
 
 /// The children of this Ephemeron under this routing. It cannot fail: what could is checked before.
 #[must_use]
@@ -116,6 +113,20 @@ mod tests {
         insta::assert_yaml_snapshot!("full-pod", desired.pod);
         let Some(DesiredRoute::Ingress(ingress)) = desired.route else { panic!("no Ingress") };
         insta::assert_yaml_snapshot!("full-ingress", ingress);
+    }
+
+    #[test]
+    fn our_labels_win() {
+        let (ephemeron, settings) = (fixtures::ephemeron(fixtures::FULL), fixtures::settings());
+        let mut valid = validate(&ephemeron, &settings).expect("a valid spec");
+        let admitted = valid.template.metadata.get_or_insert_default();
+        admitted.labels.get_or_insert_default().insert(NAME_LABEL.into(), "other".into());
+        admitted.annotations = Some(BTreeMap::from([("note".into(), "x".into())]));
+        let pod = desired(&valid, &Routing::Ingress { class: "traefik".into() }, &settings).pod;
+        let labels = pod.metadata.labels.unwrap_or_default();
+        assert_eq!(labels.get(NAME_LABEL).map(String::as_str), Some("full"));
+        assert_eq!(labels.get("team").map(String::as_str), Some("blue"));
+        assert_eq!(pod.metadata.annotations.unwrap_or_default().len(), 1);
     }
 
     #[test]

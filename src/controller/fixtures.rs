@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::settings::{ProbeChoice, RoutingChoice, Settings};
-use crate::resource::Ephemeron;
+use crate::{
+    policy::{Policy, Rules},
+    resource::Ephemeron,
+};
 
 /// The least that an Ephemeron can say.
 pub const MINIMAL: &str = r"
@@ -50,7 +53,13 @@ pub fn settings() -> Settings {
         routing: RoutingChoice::Automatic,
         ingress_class: None,
         probe: ProbeChoice::Published,
-        grace_period: Duration::from_secs(5),
         request_timeout: "0s".into(),
+        policy: policy(Rules::default()),
+        max_lifetime: None,
     }
+}
+
+/// The policy of these rules, with a grace period of 5 s.
+pub fn policy(rules: Rules) -> Policy {
+    Policy::new(Rules { grace_period: Duration::from_secs(5), ..rules }).expect("rules that go together")
 }

@@ -26,6 +26,8 @@ pub struct Situation<'a> {
     pub ephemeron: &'a Ephemeron,
     /// How hosts are routed.
     pub routing: &'a Routing,
+    /// When it ends, as the installation's settings have it.
+    pub end: Option<DateTime<Utc>>,
     /// The spec, or what is wrong with it; with the children that came of it.
     pub outcome: Result<Outcome<'a>, &'a Invalid>,
 }
@@ -52,7 +54,7 @@ pub fn status(situation: &Situation<'_>, now: DateTime<Utc>) -> (EphemeronStatus
     let generation = ephemeron.metadata.generation;
     let (pod, available) = match &situation.outcome {
         Err(invalid) => {
-            let finding = Finding::no(Reason::InvalidSpec, invalid.to_string());
+            let finding = Finding::no(invalid.reason(), invalid.to_string());
             (finding.clone(), finding)
         }
         Ok(outcome) => {
@@ -77,7 +79,7 @@ pub fn status(situation: &Situation<'_>, now: DateTime<Utc>) -> (EphemeronStatus
         observed_generation: generation,
         url: host.as_deref().and_then(|host| url(host, ephemeron, situation.routing)),
         host,
-        expiration_time: ephemeron.expiration_time(),
+        expiration_time: situation.end,
         route: situation.routing.as_status(),
     };
     (status, settles_in)
@@ -388,7 +390,12 @@ mod tests {
                 reachability: self.reachability.as_ref(),
             };
             status(
-                &Situation { ephemeron: &self.ephemeron, routing: &self.routing, outcome: Ok(outcome) },
+                &Situation {
+                    ephemeron: &self.ephemeron,
+                    routing: &self.routing,
+                    end: self.ephemeron.expiration_time(),
+                    outcome: Ok(outcome),
+                },
                 now,
             )
         }

@@ -47,6 +47,8 @@ pub enum Reason {
     Refused,
     /// The spec cannot be carried out.
     InvalidSpec,
+    /// The installation's policy does not allow what the spec asks for.
+    RefusedByPolicy,
     /// The Pod is ready, but its Service has no ready endpoint yet.
     EndpointsNotReady,
     /// No Gateway or ingress class can serve the host.
@@ -74,6 +76,7 @@ impl Reason {
             Self::NameTaken => "NameTaken",
             Self::Refused => "Refused",
             Self::InvalidSpec => "InvalidSpec",
+            Self::RefusedByPolicy => "RefusedByPolicy",
             Self::EndpointsNotReady => "EndpointsNotReady",
             Self::NoGateway => "NoGateway",
             Self::AmbiguousGateway => "AmbiguousGateway",

@@ -13,6 +13,7 @@ mod cluster;
 mod contract;
 mod controllers;
 mod life;
+mod policy;
 mod programs;
 mod routing;
 
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
     contract::cases(&mut together);
     routing::cases(&mut together);
     life::cases(&mut together);
+    policy::cases(&mut together);
     children::cases(&mut together);
     bad_input::cases(&mut together);
     programs::cases(&mut together);
