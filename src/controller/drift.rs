@@ -114,7 +114,7 @@ mod tests {
 
     fn wanted(routing: &Routing) -> Desired {
         let (ephemeron, settings) = (fixtures::ephemeron(fixtures::FULL), fixtures::settings());
-        desired(&validate(&ephemeron, &settings).expect("valid"), routing, None, &settings)
+        desired(&validate(&ephemeron, &settings, false).expect("valid"), routing, None, &settings)
     }
 
     fn on_gateway() -> (Service, HttpRoute) {

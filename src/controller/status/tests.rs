@@ -102,7 +102,7 @@ impl Scene {
         now: DateTime<Utc>,
     ) -> (EphemeronStatus, Option<TimeDelta>) {
         let settings = fixtures::settings();
-        let valid = validate(ephemeron, &settings).expect("valid");
+        let valid = validate(ephemeron, &settings, false).expect("valid");
         let pod = match &self.applied.pod {
             Child::Ours(pod) => {
                 pod::judge(
