@@ -64,6 +64,7 @@ use tokio::{
     time,
 };
 
+use apply::Mending;
 use caches::{Caches, Listeners};
 use clock::Clock;
 use complaints::Complaints;
@@ -98,6 +99,7 @@ struct Context {
     routing: watch::Receiver<Option<Arc<Routing>>>,
     prober: Prober,
     complaints: Complaints,
+    mending: Mending,
     teller: Teller,
     lives: Lives,
     keeper: Arc<Keeper>,
@@ -196,6 +198,7 @@ pub async fn run(
         routing,
         prober: Prober::new(listeners),
         complaints: Complaints::default(),
+        mending: Mending::default(),
         lives: Lives::new(Arc::clone(&metrics)),
         keeper,
         metrics,

@@ -180,7 +180,7 @@ impl World {
         let applied = Applied {
             pod: self.pod.clone(),
             replaced: false,
-            next_pod: None,
+            again: None,
             service: self.service.clone(),
             http_route: None,
             ingress: None,

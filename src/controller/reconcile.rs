@@ -124,7 +124,7 @@ async fn bring_about(
     if host_holder.is_some() {
         wanted.route = None;
     }
-    let applied = apply::apply(client, caches, ephemeron, wanted, observed, now).await?;
+    let applied = apply::apply(client, caches, &context.mending, ephemeron, wanted, observed, now).await?;
     let (pod, pod_again) = pod_ready(context, ephemeron, &applied, now).await;
 
     let outcome = Outcome {
@@ -158,8 +158,8 @@ async fn bring_about(
     if is_available && moving.is_none() {
         apply::prune(client, caches, ephemeron, routing, observed).await?;
     }
-    let next_pod = applied.next_pod.map(|next| next - now);
-    let waits = [again, pod_again, next_pod, served_in.filter(|left| *left > TimeDelta::zero())];
+    let applied_again = applied.again.map(|next| next - now);
+    let waits = [again, pod_again, applied_again, served_in.filter(|left| *left > TimeDelta::zero())];
     let again = waits.into_iter().flatten();
     if applied.is_whole() {
         context.succeeded(ephemeron.name());

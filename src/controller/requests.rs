@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::{
-    apply::{Child, apply},
+    apply::{Child, Mending, apply},
     caches::Caches,
     desired::desired,
     expire::expire,
@@ -109,7 +109,7 @@ async fn bring_about(client: Client, caches: &Caches) -> Child<k8s_openapi::api:
     let (ephemeron, settings) = (ephemeron(), fixtures::settings());
     let valid = validate(&ephemeron, &settings, false).expect("valid");
     let desired = desired(&valid, &nothing_routes(), None, &settings);
-    apply(&client, caches, &ephemeron, desired, &observe(caches, "minimal"), time(NOW))
+    apply(&client, caches, &Mending::default(), &ephemeron, desired, &observe(caches, "minimal"), time(NOW))
         .await
         .expect("applied")
         .pod
@@ -163,8 +163,16 @@ async fn a_refusal_is_told_and_a_failure_is_tried_again() {
         let (ephemeron, settings, caches) = (ephemeron(), fixtures::settings(), Caches::default());
         let valid = validate(&ephemeron, &settings, false).expect("valid");
         let desired = desired(&valid, &nothing_routes(), None, &settings);
-        let failed =
-            apply(&client, &caches, &ephemeron, desired, &observe(&caches, "minimal"), time(NOW)).await;
+        let failed = apply(
+            &client,
+            &caches,
+            &Mending::default(),
+            &ephemeron,
+            desired,
+            &observe(&caches, "minimal"),
+            time(NOW),
+        )
+        .await;
         let message = failed.expect_err("it failed").to_string();
         assert_eq!(message, "cannot create the Pod ephemerons/minimal", "{code}");
     }
@@ -262,8 +270,16 @@ async fn a_child_that_cannot_be_read_is_made_anew_if_it_is_ours() {
         let caches = with_pods(&[stored_pod("minimal", &json!({}))]);
         let valid = validate(&ephemeron, &settings, false).expect("valid");
         let desired = desired(&valid, &nothing_routes(), None, &settings);
-        let applied =
-            apply(&client, &caches, &ephemeron, desired, &observe(&caches, "minimal"), time(NOW)).await;
+        let applied = apply(
+            &client,
+            &caches,
+            &Mending::default(),
+            &ephemeron,
+            desired,
+            &observe(&caches, "minimal"),
+            time(NOW),
+        )
+        .await;
         let child = applied.expect("applied").service;
         assert!(format!("{child:?}").starts_with(wanted), "{owner:?}: {child:?}");
         drop(client);

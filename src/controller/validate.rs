@@ -199,6 +199,15 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_that_lives_outlives_a_stricter_policy() {
+        let rules = Rules { images: "nginx".parse().expect("images"), ..Rules::default() };
+        let settings = Settings { policy: fixtures::policy(rules), ..fixtures::settings() };
+        let ephemeron = fixtures::ephemeron(fixtures::FULL);
+        assert!(validate(&ephemeron, &settings, true).is_ok());
+        assert!(validate(&ephemeron, &settings, false).is_err(), "another one is judged");
+    }
+
+    #[test]
     fn amounts_that_mean_nothing_are_invalid() {
         let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
         ephemeron.spec.service.resources =

@@ -79,7 +79,7 @@ impl Scene {
                 pod: ready_pod(),
                 service: Child::Ours(Arc::new(serde_json::from_value(metadata).expect("a Service"))),
                 replaced: false,
-                next_pod: None,
+                again: None,
                 http_route: Some(route(&json!([word("main", "example.com/main", ACCEPTED)]))),
                 ingress: None,
             },
