@@ -176,8 +176,8 @@ pub async fn run(
     let caches = Arc::new(Caches::default());
     let (counted, by) = (Arc::clone(&caches), settings.clone());
     metrics.count_phases(move || {
-        let (all, now) = (counted.ephemerons.all(), Utc::now());
-        all.into_iter().map(|one| Phase::of(&one, by.end_of(&one), now)).collect::<Vec<_>>()
+        let now = Utc::now();
+        counted.ephemerons.each().map(|one| Phase::of(&one, by.end_of(&one), now)).collect::<Vec<_>>()
     });
     caches.watch(&watching, &settings, &gateway_api, &listeners, &mut tasks);
     let (routing_sender, routing) = watch::channel(None);

@@ -8,8 +8,8 @@ use gateway_api::{
     httproutes::{HttpRoute, HttpRouteSpec},
 };
 use k8s_openapi::api::{
-    core::v1::{Namespace, Pod, PodSpec, Service},
-    discovery::v1::EndpointSlice,
+    core::v1::{Namespace, Pod, PodStatus, Service},
+    discovery::v1::{Endpoint, EndpointSlice},
     networking::v1::{Ingress, IngressClass, IngressRule, IngressSpec},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -18,7 +18,6 @@ use kube::{
     core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope},
     runtime::watcher,
 };
-use serde::de::DeserializeOwned;
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::JoinSet,
@@ -75,13 +74,16 @@ impl Default for Caches {
             |slice: &EndpointSlice| slice.labels().get(SERVICE_NAME_LABEL).cloned().into_iter().collect();
         Self {
             ephemerons: Arc::default(),
-            pods: Arc::new(Cache::grouped(|pod| vec![attempts::ephemeron_of(&pod.name_any()).into()])),
+            pods: Arc::new(
+                Cache::grouped(|pod: &Pod| vec![attempts::ephemeron_of(&pod.name_any()).into()])
+                    .pruned(prune_pod),
+            ),
             services: Arc::default(),
             http_routes: Arc::default(),
             ingresses: Arc::default(),
-            slices: Arc::new(Cache::grouped(of_service)),
-            foreign_http_routes: Arc::new(Cache::across_namespaces(route_hosts)),
-            foreign_ingresses: Arc::new(Cache::across_namespaces(ingress_hosts)),
+            slices: Arc::new(Cache::grouped(of_service).pruned(prune_slice)),
+            foreign_http_routes: Arc::new(Cache::across_namespaces(route_hosts).pruned(only_route_hosts)),
+            foreign_ingresses: Arc::new(Cache::across_namespaces(ingress_hosts).pruned(only_ingress_hosts)),
             gateways: Arc::new(Cache::across_namespaces(|_| Vec::new())),
             gateway_classes: Arc::default(),
             ingress_classes: Arc::default(),
@@ -136,7 +138,7 @@ impl Listeners {
             for host in hosts(object) {
                 // Every host begins with its Ephemeron's name.
                 let name = host.split('.').next().unwrap_or_default();
-                if caches.ephemerons.get(name).is_some() {
+                if caches.ephemerons.uid(name).is_some() {
                     told.name(name);
                 }
             }
@@ -208,50 +210,39 @@ impl Caches {
         let (told, cache) = (listeners.clone(), Arc::clone(&self.ephemerons));
         let ephemerons = all.clone().labels(&settings.selector);
         let always = Served::Always;
-        watches.cluster(
-            &self.ephemerons,
-            ephemerons,
-            always,
-            |_| {},
-            move |object| {
-                told.name(object.name());
-                // Another of the same name may have taken its place.
-                if cache.get(object.name()).is_none_or(|now| now.uid() != object.uid()) {
-                    // The receiver is gone only when the controller stops.
-                    let _ = told.gone.send(Arc::new(object.clone()));
-                }
-            },
-        );
-        watches.children(&self.pods, always, prune_pod, listeners.owner());
-        watches.children(&self.services, always, |_| {}, listeners.owner());
-        watches.children(&self.ingresses, always, |_| {}, listeners.owner());
-        watches.children(&self.http_routes, Served::WithGatewayApi, |_| {}, listeners.owner());
+        watches.cluster(&self.ephemerons, ephemerons, always, move |object| {
+            told.name(object.name());
+            // Another of the same name may have taken its place.
+            if cache.uid(object.name()).as_deref() != Some(object.uid()) {
+                // The receiver is gone only when the controller stops.
+                let _ = told.gone.send(Arc::new(object.clone()));
+            }
+        });
+        watches.children(&self.pods, always, listeners.owner());
+        watches.children(&self.services, always, listeners.owner());
+        watches.children(&self.ingresses, always, listeners.owner());
+        watches.children(&self.http_routes, Served::WithGatewayApi, listeners.owner());
         let told = listeners.clone();
-        watches.children(
-            &self.slices,
-            always,
-            |_| {},
-            move |slice| {
-                if let Some(service) = slice.labels().get(SERVICE_NAME_LABEL) {
-                    told.name(service);
-                }
-            },
-        );
+        watches.children(&self.slices, always, move |slice| {
+            if let Some(service) = slice.labels().get(SERVICE_NAME_LABEL) {
+                told.name(service);
+            }
+        });
 
         let foreign = || all.clone().labels(&format!("{MANAGED_BY_LABEL}!={MANAGER}"));
         let hosts = listeners.hosts(self, ingress_hosts);
         let api = Api::all(client.clone());
-        watches.keep(&self.foreign_ingresses, api, foreign(), always, only_ingress_hosts, hosts);
+        watches.keep(&self.foreign_ingresses, api, foreign(), always, hosts);
         let (hosts, api) = (listeners.hosts(self, route_hosts), Api::all(client.clone()));
         let with_api = Served::WithGatewayApi;
-        watches.keep(&self.foreign_http_routes, api, foreign(), with_api, only_route_hosts, hosts);
+        watches.keep(&self.foreign_http_routes, api, foreign(), with_api, hosts);
 
         let own = all.clone().fields(&format!("metadata.name={}", settings.namespace));
-        watches.cluster(&self.namespaces, own, always, |_| {}, listeners.routing());
-        watches.cluster(&self.ingress_classes, all.clone(), always, |_| {}, listeners.routing());
+        watches.cluster(&self.namespaces, own, always, listeners.routing());
+        watches.cluster(&self.ingress_classes, all.clone(), always, listeners.routing());
         let gateways = Api::all(client.clone());
-        watches.cluster(&self.gateway_classes, all.clone(), with_api, |_| {}, listeners.routing());
-        watches.keep(&self.gateways, gateways, all, with_api, |_| {}, listeners.routing());
+        watches.cluster(&self.gateway_classes, all.clone(), with_api, listeners.routing());
+        watches.keep(&self.gateways, gateways, all, with_api, listeners.routing());
     }
 }
 
@@ -271,19 +262,14 @@ struct Watches<'a> {
 }
 
 impl Watches<'_> {
-    fn children<K>(
-        &mut self,
-        cache: &Arc<Cache<K>>,
-        served: Served,
-        prune: fn(&mut K),
-        changed: impl Fn(&K) + Send + 'static,
-    ) where
+    fn children<K>(&mut self, cache: &Arc<Cache<K>>, served: Served, changed: impl Fn(&K) + Send + 'static)
+    where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: cache::Kind + Clone + Debug + Send + Sync + 'static,
     {
         let ours = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
         let api = Api::namespaced(self.client.clone(), self.namespace);
-        self.keep(cache, api, ours, served, prune, changed);
+        self.keep(cache, api, ours, served, changed);
     }
 
     fn cluster<K>(
@@ -291,14 +277,13 @@ impl Watches<'_> {
         cache: &Arc<Cache<K>>,
         config: watcher::Config,
         served: Served,
-        prune: fn(&mut K),
         changed: impl Fn(&K) + Send + 'static,
     ) where
         K: Resource<DynamicType = (), Scope = ClusterResourceScope>,
-        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: cache::Kind + Clone + Debug + Send + Sync + 'static,
     {
         let api = Api::all(self.client.clone());
-        self.keep(cache, api, config, served, prune, changed);
+        self.keep(cache, api, config, served, changed);
     }
 
     fn keep<K>(
@@ -307,10 +292,9 @@ impl Watches<'_> {
         api: Api<DeserializeGuard<K>>,
         config: watcher::Config,
         served: Served,
-        prune: fn(&mut K),
         changed: impl Fn(&K) + Send + 'static,
     ) where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Resource<DynamicType = ()> + cache::Kind + Clone + Debug + Send + Sync + 'static,
     {
         let mut gateway_api = self.gateway_api.clone();
         let wait = matches!(served, Served::WithGatewayApi);
@@ -325,19 +309,37 @@ impl Watches<'_> {
         };
         let (metrics, readiness) = (Arc::clone(&self.listeners.metrics), self.listeners.readiness.clone());
         let trouble = Trouble::new(K::kind(&()).into_owned(), metrics, readiness);
-        self.tasks.spawn(cache::keep(Arc::clone(cache), api, config, start, prune, changed, trouble));
+        self.tasks.spawn(cache::keep(Arc::clone(cache), api, config, start, changed, trouble));
     }
 }
 
-/// A Pod's spec and most of its status are never read again.
+/// Of a Pod only what tells whether and why it is not ready is ever read.
 fn prune_pod(pod: &mut Pod) {
     pod.metadata.annotations = None;
-    if let Some(spec) = &mut pod.spec {
-        *spec = PodSpec { node_name: spec.node_name.take(), ..PodSpec::default() };
+    pod.spec = None;
+    let Some(status) = pod.status.take() else { return };
+    let mut conditions = status.conditions;
+    if let Some(conditions) = &mut conditions {
+        conditions.retain(|one| matches!(one.type_.as_str(), "Ready" | "PodScheduled"));
     }
-    if let Some(status) = &mut pod.status {
-        status.pod_ips = None;
-        status.host_ips = None;
+    let is_ready = conditions.iter().flatten().any(|one| one.type_ == "Ready" && one.status == "True");
+    pod.status = Some(PodStatus {
+        phase: status.phase,
+        reason: status.reason,
+        message: status.message,
+        conditions,
+        container_statuses: status.container_statuses.filter(|_| !is_ready),
+        init_container_statuses: status.init_container_statuses.filter(|_| !is_ready),
+        ..PodStatus::default()
+    });
+}
+
+/// Of endpoints only whether one is ready is ever read.
+fn prune_slice(slice: &mut EndpointSlice) {
+    slice.metadata.annotations = None;
+    slice.ports = None;
+    for endpoint in &mut slice.endpoints {
+        *endpoint = Endpoint { conditions: endpoint.conditions.take(), ..Endpoint::default() };
     }
 }
 

@@ -86,7 +86,7 @@ pub async fn keep_choosing(
 /// The route that most of the living services use.
 fn in_use(caches: &Caches) -> Option<Route> {
     let mut counts = HashMap::<(String, Option<String>), usize>::new();
-    for ephemeron in caches.ephemerons.all() {
+    for ephemeron in caches.ephemerons.each() {
         if let Some(route) = ephemeron.status.as_ref().and_then(|status| status.route.clone()) {
             *counts.entry((route.kind, route.parent)).or_default() += 1;
         }

@@ -39,6 +39,10 @@ pub async fn publish(
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
     let (name, uid) = (ephemeron.name(), &ephemeron.metadata.uid);
     let take = |answer: kube::Result<Ephemeron>, part| match answer {
+        // Whatever else has changed meanwhile is in the answer, too, and somebody has to look at it.
+        Ok(written) if is_as_seen(&written, ephemeron, &status) => {
+            Ok(Some(caches.ephemerons.wrote_alone(written)))
+        }
         Ok(written) => Ok(Some(caches.ephemerons.wrote(written))),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok::<Option<Arc<Ephemeron>>, _>(None),
         Err(source) => Err(PublishError { part, source: Box::new(source) }),
@@ -60,6 +64,15 @@ pub async fn publish(
         }
     }
     Ok(())
+}
+
+/// Whether all that is read of an Ephemeron is as it was when its status was made. The generation
+/// counts changes of the spec and the beginning of a deletion.
+fn is_as_seen(written: &Ephemeron, seen: &Ephemeron, status: &EphemeronStatus) -> bool {
+    let host = written.metadata.annotations.as_ref().and_then(|all| all.get(HOST_ANNOTATION));
+    let before = seen.metadata.annotations.as_ref().and_then(|all| all.get(HOST_ANNOTATION));
+    written.metadata.generation == seen.metadata.generation
+        && (host == before || host == status.host.as_ref())
 }
 
 /// The status as a merge patch (RFC 7396): what it no longer has is removed by null.

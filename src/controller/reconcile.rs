@@ -159,7 +159,9 @@ async fn bring_about(
         apply::prune(client, caches, ephemeron, routing, observed).await?;
     }
     let applied_again = applied.again.map(|next| next - now);
-    let waits = [again, pod_again, applied_again, served_in.filter(|left| *left > TimeDelta::zero())];
+    // What a move leaves behind is seen to at once.
+    let moved = (begun.is_some() && moving.is_none()).then_some(TimeDelta::zero());
+    let waits = [again, moved, pod_again, applied_again, served_in.filter(|left| *left > TimeDelta::zero())];
     let again = waits.into_iter().flatten();
     if applied.is_whole() {
         context.succeeded(ephemeron.name());

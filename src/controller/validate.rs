@@ -82,10 +82,8 @@ pub fn validate<'a>(
     let policy = &settings.policy;
     let annotations = service.ingress_annotations.as_ref();
     policy.ingress_annotations("spec.service.ingressAnnotations", annotations).map_err(Invalid::Policy)?;
-    let template = match policy.admit(template(service)) {
-        Err(violation) if lives && !violation.is_nonsense() => template(service),
-        judged => judged.map_err(Invalid::Policy)?,
-    };
+    let template = template(service);
+    let template = if lives { template } else { policy.admit(template).map_err(Invalid::Policy)? };
     Ok(Valid { ephemeron, service, template, host: host(ephemeron, settings) })
 }
 

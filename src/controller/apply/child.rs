@@ -154,7 +154,7 @@ pub async fn create<K: ChildKind>(
     let Writer { client, owner, .. } = *writer;
     let (api, name) = (api(client, &desired), desired.name_any());
     let error = match api.create(&post_params(), &desired).await {
-        Ok(made) => return Ok((Child::Ours(cache.wrote(made)), None)),
+        Ok(made) => return Ok((Child::Ours(cache.wrote_alone(made)), None)),
         Err(error) => error,
     };
     if !matches!(&error, kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists") {
@@ -226,7 +226,7 @@ async fn settle<K: ChildKind>(
     tracing::info!(ephemeron = owner.name(), kind = %K::kind(&()), "setting a child right");
     // The live object's UID and resourceVersion go along: another object, or a newer state, answers 409.
     match api(client, desired).replace(&desired.name_any(), &post_params(), &repaired).await {
-        Ok(mended) => Ok(Child::Ours(cache.wrote(mended))),
+        Ok(mended) => Ok(Child::Ours(cache.wrote_alone(mended))),
         Err(kube::Error::Api(status)) if status.code == 404 => {
             cache.missing(&desired.name_any(), live.meta().uid.as_deref());
             Err(failed("update", desired, kube::Error::Api(status)))
