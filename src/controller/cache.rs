@@ -108,11 +108,11 @@ impl<K: Kind> Cache<K> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The object without what is never read.
-    fn keep(&self, mut object: K, is_told: bool) -> (String, Kept) {
+    /// The object as it is kept: what is never read is taken out of it.
+    fn keep(&self, object: &mut K, is_told: bool) -> (String, Kept) {
         object.meta_mut().managed_fields = None;
-        (self.prune)(&mut object);
-        ((self.key)(object.meta()), Kept::new(&object, (self.groups)(&object), is_told))
+        (self.prune)(object);
+        ((self.key)(object.meta()), Kept::new(object, (self.groups)(object), is_told))
     }
 
     /// The objects of a group, in the order of their keys.
@@ -175,7 +175,7 @@ impl<K: Kind> Cache<K> {
     where
         K: Clone,
     {
-        let (key, kept) = self.keep(object.clone(), is_told);
+        let (key, kept) = self.keep(&mut object.clone(), is_told);
         let mut state = self.state();
         if kept.version > state.shown {
             state.written.insert(key.clone());
@@ -234,8 +234,8 @@ impl<K: Kind> Cache<K> {
                 state.listing.clear();
                 state.written.clear();
             }
-            Event::InitApply(object) => {
-                let (key, kept) = self.keep(object, false);
+            Event::InitApply(mut object) => {
+                let (key, kept) = self.keep(&mut object, false);
                 self.state().listing.insert(key, kept);
             }
             Event::InitDone => {
@@ -244,22 +244,21 @@ impl<K: Kind> Cache<K> {
                 self.synced.send_replace(true);
                 all.iter().filter_map(Kept::read).for_each(|object| changed(&object));
             }
-            Event::Apply(object) => {
-                let (key, kept) = self.keep(object, true);
-                let (told, news) = (kept.clone(), self.state().show(key, kept));
-                if news {
-                    told.read().iter().for_each(|object| changed(object));
+            Event::Apply(mut object) => {
+                let (key, kept) = self.keep(&mut object, true);
+                if self.state().show(key, kept) {
+                    changed(&object);
                 }
             }
-            Event::Delete(object) => {
-                let (key, kept) = self.keep(object, true);
+            Event::Delete(mut object) => {
+                let (key, kept) = self.keep(&mut object, true);
                 let mut state = self.state();
                 state.shown = state.shown.max(kept.version);
                 if state.objects.get(&key).is_some_and(|known| known.version <= kept.version) {
                     state.remove(&key);
                 }
                 drop(state);
-                kept.read().iter().for_each(|object| changed(object));
+                changed(&object);
             }
         }
     }
