@@ -15,6 +15,8 @@ mod controllers;
 mod life;
 mod programs;
 mod routing;
+mod streams;
+mod tls;
 
 use std::{future::Future, process::ExitCode, sync::Arc};
 
@@ -75,8 +77,11 @@ fn main() -> ExitCode {
     let cases = || Cases { runtime: Arc::clone(&runtime), world: Arc::clone(&world), trials: Vec::new() };
 
     let mut together = cases();
+    // The longest come first.
+    streams::cases(&mut together);
     contract::cases(&mut together);
     routing::cases(&mut together);
+    tls::cases(&mut together);
     life::cases(&mut together);
     children::cases(&mut together);
     bad_input::cases(&mut together);
