@@ -101,3 +101,17 @@ fn tests_and_demo_stop_where_a_demo_of_another_checkout_runs() {
     // On another cluster there is nothing in the way.
     assert_eq!(place.run("EPHEMERON_CLUSTER_DIR=$PWD/other two/k8s/demo/up").status.code(), Some(7));
 }
+
+#[test]
+fn a_cluster_without_a_demo_is_not_taken_down() {
+    let place = Place::new("none");
+    // Instead of the tool that takes it down.
+    place.shell(
+        "mkdir -p one/tests/cluster
+         printf '#!/bin/sh\\necho \"$@\" >>called\\n' >one/tests/cluster/cluster
+         chmod +x one/tests/cluster/cluster",
+    );
+    let said = place.shell("one/k8s/demo/down");
+    assert!(said.contains("there is no demo"), "{said}");
+    assert!(!place.0.join("one/called").exists(), "{said}");
+}
