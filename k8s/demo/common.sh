@@ -47,11 +47,11 @@ step() {
 
 # started PID: when it began, in a form that is only good for comparison; fails if it has ended.
 started() {
-	local stat
+	local stat fields
 	if [[ -d /proc/self ]]; then
 		# The name in parentheses may hold spaces. After it: the state, and the start as the 20th field.
-		stat=$(cat "/proc/$1/stat" 2>/dev/null) && read -ra stat <<<"${stat##*) }" || return 1
-		[[ ${stat[0]} != [ZX] ]] && echo "${stat[19]}"
+		stat=$(cat "/proc/$1/stat" 2>/dev/null) && read -ra fields <<<"${stat##*) }" || return 1
+		[[ ${fields[0]} != [ZX] ]] && echo "${fields[19]}"
 	else
 		stat=$(ps -p "$1" -o lstart=) && echo "${stat// /}"
 	fi
