@@ -3,13 +3,15 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 cd "$root" || exit
-# Everything that a demo leaves: the controller's pid and log, the logs of the steps.
+# Everything that a demo leaves in the checkout: the controller's log, the logs of the steps.
 state=$root/.demo
 log=$state/controller.log
 program=${CARGO_TARGET_DIR:-target}/debug/run
 cluster=tests/cluster/cluster
 : "${EPHEMERON_CLUSTER_DIR:=/var/lib/ephemeron-cluster}"
 export EPHEMERON_CLUSTER_DIR
+# Which controller runs on that cluster: it is shared by all checkouts that name the same folder.
+record=$EPHEMERON_CLUSTER_DIR/demo
 # Where Go's own installer and rustup put things: sudo forgets the PATH.
 PATH=$PATH:/usr/local/go/bin:$HOME/.cargo/bin:/usr/sbin:/sbin
 
@@ -43,11 +45,41 @@ step() {
 	say "done in $((SECONDS - began)) s"
 }
 
-# The controller of the demo, if it runs. A pid alone may be another process's by now.
+# started PID: when it began, in a form that is only good for comparison; fails if it has ended.
+started() {
+	local stat fields
+	if [[ -d /proc/self ]]; then
+		# The name in parentheses may hold spaces. After it: the state, and the start as the 20th field.
+		stat=$(cat "/proc/$1/stat" 2>/dev/null) && read -ra fields <<<"${stat##*) }" || return 1
+		[[ ${fields[0]} != [ZX] ]] && echo "${fields[19]}"
+	else
+		stat=$(ps -p "$1" -o lstart=) && echo "${stat// /}"
+	fi
+}
+
+# record_controller PID: writes down what `controller_pid` finds, from any checkout of this machine.
+record_controller() {
+	mkdir -p "$(dirname "$record")"
+	printf '%s %s %s\n' "$1" "$(started "$1")" "$root" >"$record"
+}
+
+# The controller on the cluster, if one runs. A pid alone may be another process's by now.
 controller_pid() {
+	local pid start
+	[[ -r $record ]] && read -r pid start _ <"$record" || return 1
+	[[ $(started "$pid") == "$start" ]] && echo "$pid"
+}
+
+# The checkout that it was started from.
+controller_checkout() { cut -d' ' -f3- "$record"; }
+
+# refuse_other_controller: two on one cluster would work on the same objects.
+refuse_other_controller() {
 	local pid
-	pid=$(cat "$state/controller.pid" 2>/dev/null) && [[ -n $pid ]] || return 1
-	[[ $(ps -p "$pid" -o args= 2>/dev/null) == "$program"* ]] && echo "$pid"
+	if pid=$(controller_pid) && [[ $(controller_checkout) != "$root" ]]; then
+		fail "a demo of the checkout $(controller_checkout) runs on the cluster in $EPHEMERON_CLUSTER_DIR (pid $pid)" \
+			"first: make demo-down, here or there" "or take another cluster: EPHEMERON_CLUSTER_DIR=FOLDER make ..."
+	fi
 }
 
 stop_controller() {
@@ -56,13 +88,13 @@ stop_controller() {
 		kill -TERM "$pid"
 		# It finishes what is under way. It is no child of this shell: there is nothing to wait on.
 		for ((i = 0; i < 200; i++)); do
-			kill -0 "$pid" 2>/dev/null || break
+			controller_pid >/dev/null || break
 			sleep 0.1
 		done
-		kill -KILL "$pid" 2>/dev/null || true
-		say "stopped the controller (pid $pid)"
+		if controller_pid >/dev/null; then kill -KILL "$pid" 2>/dev/null || true; fi
+		say "stopped the controller (pid $pid) of $(controller_checkout)"
 	fi
-	rm -f "$state/controller.pid"
+	rm -f "$record"
 }
 
 # start_controller: with the environment as it is; its log starts anew, and says on which port of
@@ -73,7 +105,7 @@ start_controller() {
 	set -m
 	EPHEMERON_LISTEN=${EPHEMERON_LISTEN:-127.0.0.1:0} nohup "$program" >"$log" 2>&1 </dev/null &
 	set +m
-	echo $! >"$state/controller.pid"
+	record_controller $!
 	say "started the controller (pid $!, log: .demo/controller.log)"
 }
 

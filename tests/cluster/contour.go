@@ -1,4 +1,4 @@
-// Contour with Envoy, a second and independent gateway: Gateway API on the node's second address, port 80.
+// Contour with Envoy, a second and independent gateway: Gateway API on the node's second address, ports 80 and 443.
 package main
 
 import (
@@ -36,6 +36,9 @@ func contourUp(ctx context.Context, c *Cluster) error {
 			return err
 		}
 		if err := c.Kubectl(ctx, log, nil, "apply", "--server-side", "-f", c.gatewayManifest("contour.yaml")); err != nil {
+			return err
+		}
+		if err := ensureTLSSecrets(ctx, c, log); err != nil {
 			return err
 		}
 		kubeconfig, err := c.Kubeconfig("contour", "contour")
@@ -109,7 +112,7 @@ func envoyServe(program, bootstrap string) Program {
 	}
 }
 
-// redirectToEnvoy makes port 80 of the second address Envoy's: Contour has it listen on a Gateway's port + 8000.
+// redirectToEnvoy makes ports 80 and 443 of the second address Envoy's: Contour has it listen on a Gateway's port + 8000.
 func redirectToEnvoy(ctx context.Context, c *Cluster) error {
 	nft, err := c.inBox(ctx, "nft", "-f", "-")
 	if err != nil {
@@ -117,7 +120,7 @@ func redirectToEnvoy(ctx context.Context, c *Cluster) error {
 	}
 	nft.Stdin = strings.NewReader(envoyRedirect(c.Net.Second))
 	if out, err := nft.CombinedOutput(); err != nil {
-		return fmt.Errorf("redirect %s:80 to Envoy with nft: %w: %s", c.Net.Second, err, out)
+		return fmt.Errorf("redirect %s to Envoy with nft: %w: %s", c.Net.Second, err, out)
 	}
 	return nil
 }
@@ -131,15 +134,20 @@ table ip ephemeron-envoy {
 	chain prerouting {
 		type nat hook prerouting priority dstnat;
 		ip daddr ADDRESS tcp dport 80 dnat to ADDRESS:8080
+		ip daddr ADDRESS tcp dport 443 dnat to ADDRESS:8443
 	}
 	chain output {
 		type nat hook output priority -100;
 		ip daddr ADDRESS tcp dport 80 dnat to ADDRESS:8080
+		ip daddr ADDRESS tcp dport 443 dnat to ADDRESS:8443
 	}
 }
 `, "ADDRESS", address.String())
 }
 
 func contourTry(c *Cluster) []string {
-	return []string{fmt.Sprintf("curl -H 'Host: ANY.contour.localhost' http://%s/", c.Net.Second)}
+	return []string{
+		fmt.Sprintf("curl -H 'Host: ANY.contour.localhost' http://%s/", c.Net.Second),
+		fmt.Sprintf("curl --cacert %s --connect-to ::%s: https://ANY.%s/", c.authority(), c.Net.Second, tlsDomain),
+	}
 }

@@ -74,13 +74,13 @@ func TestGatewaysAnswer(t *testing.T) {
 	node, second := c.Net.Node.String(), c.Net.Second.String()
 	traefik := gateway{node + ":80", node + ":443"}
 	loopback := gateway{fmt.Sprintf("127.0.0.1:%d", c.Ports.HTTP), fmt.Sprintf("127.0.0.1:%d", c.Ports.HTTPS)}
-	contour := gateway{httpAddress: second + ":80"}
+	contour := gateway{second + ":80", second + ":443"}
 
 	kubectl(t, "apply", "--server-side", "-f", "testdata/gateways.yaml")
 	t.Cleanup(func() { kubectl(t, "delete", "namespace", "gateways-test", "--wait=false") })
 	kubectl(t, "wait", "--namespace=gateways-test", "--for=condition=Ready", "--timeout=60s", "pod/server", "pod/nginx")
 
-	authority, err := os.ReadFile(c.pki("ca.crt"))
+	authority, err := os.ReadFile(c.authority())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,8 +102,10 @@ func TestGatewaysAnswer(t *testing.T) {
 		{"Ingress on Traefik", traefik, "http://gateways-test-ingress.localhost/", true, 200, "it answers"},
 		{"HTTPS on Traefik", traefik, "https://gateways-test.eph.localhost/", false, 200, "it answers"},
 		{"HTTPS on Traefik by loopback", loopback, "https://gateways-test.eph.localhost/", false, 200, "it answers"},
+		{"HTTPS by Ingress on Traefik", traefik, "https://gateways-test-ingress.eph.localhost/", false, 200, "it answers"},
 		{"unknown host on Traefik", traefik, "http://nobody.localhost/", false, 404, ""},
 		{"HTTPRoute on Contour", contour, "http://gateways-test.contour.localhost/", true, 200, "it answers"},
+		{"HTTPS on Contour", contour, "https://gateways-test-contour.eph.localhost/", false, 200, "it answers"},
 		{"unknown host on Contour", contour, "http://nobody.contour.localhost/", false, 404, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

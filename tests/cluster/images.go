@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // pauseImage is the one that every Pod needs; it comes first.
@@ -19,12 +20,29 @@ func (c *Cluster) ensureImages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	present, err := c.presentImages(ctx)
+	if err != nil {
+		return err
+	}
 	for _, name := range names {
-		if err := c.ensureImage(ctx, name); err != nil {
+		if err := c.ensureImage(ctx, name, present); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// presentImages lists what containerd has. The kubelet deletes images when the machine's disk is nearly full.
+func (c *Cluster) presentImages(ctx context.Context) ([]string, error) {
+	cmd, err := c.inBox(ctx, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet")
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the node's images: %w", err)
+	}
+	return strings.Fields(string(out)), nil
 }
 
 // imageNames lists the folders of images/, pause first.
@@ -43,8 +61,8 @@ func (c *Cluster) imageNames() ([]string, error) {
 	return names, nil
 }
 
-// ensureImage builds images/NAME into cache/images/NAME.tar and imports it, each unless done already.
-func (c *Cluster) ensureImage(ctx context.Context, name string) error {
+// ensureImage builds images/NAME into cache/images/NAME.tar and imports it, each unless done already: present is what containerd has.
+func (c *Cluster) ensureImage(ctx context.Context, name string, present []string) error {
 	builder := filepath.Join(c.Source, "images", "build")
 	script, err := os.ReadFile(builder)
 	if err != nil {
@@ -70,7 +88,12 @@ func (c *Cluster) ensureImage(ctx context.Context, name string) error {
 		}
 	}
 	imported := c.path("node", "images", name)
-	if stamp, _ := os.ReadFile(imported); string(stamp) == sum {
+	ref, err := os.ReadFile(filepath.Join(c.Source, "images", name, "ref"))
+	if err != nil {
+		return err
+	}
+	reference, _, _ := strings.Cut(string(ref), "\n")
+	if stamp, _ := os.ReadFile(imported); string(stamp) == sum && slices.Contains(present, reference) {
 		return nil
 	}
 	if err := c.importArchive(ctx, archive); err != nil {

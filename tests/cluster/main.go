@@ -125,7 +125,7 @@ func (c *Cluster) loadImages(ctx context.Context, args []string) error {
 		if info, serr := os.Stat(arg); serr == nil && info.Mode().IsRegular() {
 			err = c.importArchive(ctx, arg)
 		} else if _, serr := os.Stat(filepath.Join(c.Source, "images", arg, "ref")); serr == nil {
-			err = c.ensureImage(ctx, arg)
+			err = c.ensureImage(ctx, arg, nil)
 		} else {
 			err = fmt.Errorf("%s is neither an archive nor a folder of %s/images", arg, c.Source)
 		}

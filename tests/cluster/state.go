@@ -123,6 +123,7 @@ func renderEnv(c *Cluster) string {
 		{"SERVICE_CIDR", c.Net.Services.String()},
 		{"HTTP_PORT", strconv.Itoa(c.Ports.HTTP)},
 		{"HTTPS_PORT", strconv.Itoa(c.Ports.HTTPS)},
+		{"TLS_CA", c.authority()},
 		{"AUDIT_LOG", c.path("audit.log")},
 	} {
 		fmt.Fprintf(&b, "export %s='%s'\n", kv[0], strings.ReplaceAll(kv[1], "'", `'\''`))

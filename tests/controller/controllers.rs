@@ -17,8 +17,8 @@ use crate::cluster::{Cluster, until};
 pub struct Controllers(Vec<Controller>);
 
 impl Controllers {
-    /// Starts them: as users do, for a second gateway, for Ingresses, and one that does not wait long
-    /// for a Pod to become ready.
+    /// Starts them: as users do, for a second gateway, for Ingresses, for HTTPS by each of these, and one
+    /// that does not wait long for a Pod to become ready.
     pub async fn start(cluster: &Cluster) -> Result<Self, String> {
         let node = cluster.env("NODE_ADDRESS");
         let controllers = [
@@ -35,6 +35,31 @@ impl Controllers {
                     ("EPHEMERON_SELECTOR", "controller=ingress"),
                     ("EPHEMERON_GATEWAY", "ingress"),
                     // Traefik publishes no address in Ingresses.
+                    ("EPHEMERON_PROBE_ADDRESS", node),
+                ],
+            ),
+            Controller::start(
+                cluster,
+                "eph.localhost",
+                &[
+                    ("EPHEMERON_SELECTOR", "controller=traefik-tls"),
+                    ("EPHEMERON_GATEWAY", "gateways/traefik"),
+                ],
+            ),
+            Controller::start(
+                cluster,
+                "eph.localhost",
+                &[
+                    ("EPHEMERON_SELECTOR", "controller=contour-tls"),
+                    ("EPHEMERON_GATEWAY", "gateways/contour"),
+                ],
+            ),
+            Controller::start(
+                cluster,
+                "eph.localhost",
+                &[
+                    ("EPHEMERON_SELECTOR", "controller=ingress-tls"),
+                    ("EPHEMERON_GATEWAY", "ingress"),
                     ("EPHEMERON_PROBE_ADDRESS", node),
                 ],
             ),

@@ -18,7 +18,9 @@ mod moves;
 mod policy;
 mod programs;
 mod routing;
+mod streams;
 mod time;
+mod tls;
 mod troubles;
 
 use std::{future::Future, process::ExitCode, sync::Arc};
@@ -80,10 +82,13 @@ fn main() -> ExitCode {
     let cases = || Cases { runtime: Arc::clone(&runtime), world: Arc::clone(&world), trials: Vec::new() };
 
     let mut together = cases();
+    // The longest come first.
+    streams::cases(&mut together);
     contract::cases(&mut together);
     routing::cases(&mut together);
     moves::cases(&mut together);
     troubles::cases(&mut together);
+    tls::cases(&mut together);
     life::cases(&mut together);
     time::cases(&mut together);
     policy::cases(&mut together);

@@ -16,11 +16,14 @@ const (
 
 // Config is what the server is told at its start.
 type Config struct {
-	Port       int
-	Refuse     bool
-	Message    string
-	Delay      time.Duration
-	ReadyAfter time.Duration
+	Port    int
+	Refuse  bool
+	Message string
+	// Status and ForwardedStatus of zero mean 200.
+	Status          int
+	ForwardedStatus int
+	Delay           time.Duration
+	ReadyAfter      time.Duration
 	// ExitAfter below zero means never.
 	ExitAfter time.Duration
 	ExitCode  int
@@ -37,6 +40,8 @@ func parseConfig(args []string, lookup func(string) (string, bool), stderr io.Wr
 	flags.IntVar(&config.Port, "port", 8080, "the `port` it listens on")
 	flags.BoolVar(&config.Refuse, "refuse", false, "run, but listen on no port")
 	flags.StringVar(&config.Message, "message", "Hello", "what every other path answers")
+	flags.IntVar(&config.Status, "status", 0, "the status of the message")
+	flags.IntVar(&config.ForwardedStatus, "forwarded-status", 0, "the status of every answer that a gateway asked for, /ready included")
 	flags.DurationVar(&config.Delay, "delay", 0, "wait before each answer, health checks aside")
 	flags.DurationVar(&config.ReadyAfter, "ready-after", 0, "answer 503 until then, /healthz aside")
 	flags.DurationVar(&config.ExitAfter, "exit-after", -1, "crash after this time; 0: at once, before it listens")
@@ -73,6 +78,8 @@ func (config Config) validate(rest []string, stderr io.Writer) error {
 		err = fmt.Errorf("unexpected argument %q: every setting is a flag", rest[0])
 	case config.Port < 1 || config.Port > 65535:
 		err = fmt.Errorf("invalid port %d: give one from 1 to 65535", config.Port)
+	case !isStatus(config.Status) || !isStatus(config.ForwardedStatus):
+		err = fmt.Errorf("invalid status %d or %d: give one from 200 to 599", config.Status, config.ForwardedStatus)
 	case config.ExitCode < 0 || config.ExitCode > 255:
 		err = fmt.Errorf("invalid exit code %d: give one from 0 to 255", config.ExitCode)
 	case config.Interval <= 0:
@@ -85,3 +92,6 @@ func (config Config) validate(rest []string, stderr io.Writer) error {
 	}
 	return err
 }
+
+// isStatus accepts zero for "not set".
+func isStatus(code int) bool { return code == 0 || code >= 200 && code <= 599 }

@@ -18,6 +18,9 @@ import (
 func newHandler(config Config, stop context.Context, started time.Time) http.Handler {
 	answers := http.NewServeMux()
 	answers.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		if config.Status != 0 {
+			w.WriteHeader(config.Status)
+		}
 		fmt.Fprintln(w, config.Message)
 	})
 	answers.HandleFunc("/headers", headers)
@@ -41,7 +44,14 @@ func newHandler(config Config, stop context.Context, started time.Time) http.Han
 			answers.ServeHTTP(w, r)
 		}
 	})
-	return all
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Gateways tell whom they ask for; the kubelet asks for itself.
+		if config.ForwardedStatus != 0 && r.Header.Get("X-Forwarded-For") != "" {
+			answerStatus(w, config.ForwardedStatus)
+			return
+		}
+		all.ServeHTTP(w, r)
+	})
 }
 
 // ready answers 503 while the server plays one that is still starting.
@@ -103,6 +113,10 @@ func status(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("invalid status %q: give one from 200 to 599", r.PathValue("code")), http.StatusBadRequest)
 		return
 	}
+	answerStatus(w, code)
+}
+
+func answerStatus(w http.ResponseWriter, code int) {
 	w.WriteHeader(code)
 	fmt.Fprintf(w, "%d %s\n", code, http.StatusText(code))
 }

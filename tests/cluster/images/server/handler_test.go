@@ -63,6 +63,34 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+func TestFixedStatus(t *testing.T) {
+	url, _ := serve(t, Config{Message: "gone", Status: 410}, time.Now())
+	for path, want := range map[string]int{"/": 410, "/ready": 200, "/healthz": 200, "/status/204": 204} {
+		if code, _ := get(t, url+path); code != want {
+			t.Errorf("%s: %d, want %d", path, code, want)
+		}
+	}
+}
+
+func TestForwardedStatus(t *testing.T) {
+	url, _ := serve(t, Config{ForwardedStatus: 500}, time.Now())
+	for _, path := range []string{"/", "/ready", "/healthz"} {
+		if code, _ := get(t, url+path); code != 200 {
+			t.Errorf("%s by itself: %d, want 200", path, code)
+		}
+		request, _ := http.NewRequest("GET", url+path, nil)
+		request.Header.Set("X-Forwarded-For", "192.0.2.1")
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != 500 {
+			t.Errorf("%s by a gateway: %d, want 500", path, response.StatusCode)
+		}
+	}
+}
+
 func TestNotReadyUntilItsTime(t *testing.T) {
 	config := Config{ReadyAfter: time.Hour}
 	starting, _ := serve(t, config, time.Now())

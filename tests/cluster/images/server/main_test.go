@@ -36,6 +36,8 @@ func TestBadSettingsAreSaid(t *testing.T) {
 		{[]string{"--port=0"}, nil, "invalid port 0"},
 		{[]string{"--on-term=die"}, nil, "give graceful or ignore"},
 		{[]string{"--interval=0s"}, nil, "invalid interval 0s"},
+		{[]string{"--status=42"}, nil, "invalid status 42"},
+		{nil, map[string]string{"FORWARDED_STATUS": "600"}, "or 600"},
 		{[]string{"--exit-code=256"}, nil, "invalid exit code 256"},
 		{[]string{"serve"}, nil, `unexpected argument "serve"`},
 	} {
