@@ -60,12 +60,12 @@ pub async fn expire(
         ..DeleteParams::default()
     };
     match Api::<Ephemeron>::all(client.clone()).delete(name, &params).await {
-        Ok(_) => {}
+        Ok(_) => lives.ended(ephemeron, now - end),
+        // Gone before, by somebody, or by us with an answer that got lost: its event tells.
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(kube::Error::Api(status)) if status.code == 409 => return Ok(Action::requeue(CHANGED)),
         Err(error) => return Err(ExpireError::Ephemeron(Box::new(error))),
     }
-    lives.ended(ephemeron, now - end);
     let observed = observe(caches, name);
     caches.ephemerons.missing(name, ephemeron.metadata.uid.as_deref());
     remove_children(client, caches, ephemeron, &observed).await?;

@@ -35,7 +35,7 @@ func contourUp(ctx context.Context, c *Cluster) error {
 			"httpproxies.projectcontour.io", "tlscertificatedelegations.projectcontour.io"); err != nil {
 			return err
 		}
-		if err := c.Kubectl(ctx, log, nil, "apply", "--server-side", "-f", c.gatewayManifest("contour.yaml")); err != nil {
+		if err := c.Kubectl(ctx, log, nil, "apply", "--server-side", "--force-conflicts", "-f", c.gatewayManifest("contour.yaml")); err != nil {
 			return err
 		}
 		if err := ensureTLSSecrets(ctx, c, log); err != nil {

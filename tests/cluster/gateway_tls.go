@@ -34,7 +34,7 @@ func ensureTLSSecrets(ctx context.Context, c *Cluster, log io.Writer) error {
 		}
 		manifests.Write(append(manifest, '\n'))
 	}
-	return c.Kubectl(ctx, log, &manifests, "apply", "--server-side", "-f", "-")
+	return c.Kubectl(ctx, log, &manifests, "apply", "--server-side", "--force-conflicts", "-f", "-")
 }
 
 // tlsSecret is the manifest of a Secret with a certificate and its key.

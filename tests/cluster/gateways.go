@@ -41,12 +41,12 @@ func ensureGatewayAPI(ctx context.Context, c *Cluster, log io.Writer) error {
 		"referencegrants.gateway.networking.k8s.io", "backendtlspolicies.gateway.networking.k8s.io"); err != nil {
 		return err
 	}
-	return c.Kubectl(ctx, log, nil, "apply", "--server-side", "-f", c.gatewayManifest("namespace.yaml"))
+	return c.Kubectl(ctx, log, nil, "apply", "--server-side", "--force-conflicts", "-f", c.gatewayManifest("namespace.yaml"))
 }
 
 // applyTypes applies custom resource definitions and waits until the API server serves the named ones.
 func applyTypes(ctx context.Context, c *Cluster, log io.Writer, files string, names ...string) error {
-	if err := c.Kubectl(ctx, log, nil, "apply", "--server-side", "-f", files); err != nil {
+	if err := c.Kubectl(ctx, log, nil, "apply", "--server-side", "--force-conflicts", "-f", files); err != nil {
 		return err
 	}
 	established := func(timeout string) error {

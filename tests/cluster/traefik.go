@@ -18,7 +18,7 @@ func traefikUp(ctx context.Context, c *Cluster) error {
 		if err := ensureGatewayAPI(ctx, c, log); err != nil {
 			return err
 		}
-		if err := c.Kubectl(ctx, log, nil, "apply", "--server-side", "-f", c.gatewayManifest("traefik.yaml")); err != nil {
+		if err := c.Kubectl(ctx, log, nil, "apply", "--server-side", "--force-conflicts", "-f", c.gatewayManifest("traefik.yaml")); err != nil {
 			return err
 		}
 		if err := ensureTLSSecrets(ctx, c, log); err != nil {

@@ -6,6 +6,7 @@ use k8s_openapi::api::{
     networking::v1::Ingress,
 };
 use kube::{Api, ResourceExt as _};
+use serde_json::Value;
 
 use crate::{
     Cases, World,
@@ -97,7 +98,7 @@ spec:
 pub fn alone(cases: &mut Cases) {
     cases.add("moves::when_the_first_gateway_appears", |world| async move {
         let cluster = &world.cluster;
-        let gateway = cluster.kubectl("-n gateways get gateway traefik -o yaml").await;
+        let gateway = saved(cluster, "-n gateways get gateway traefik").await;
         cluster.kubectl("-n gateways delete gateway traefik").await;
         let env = [
             ("EPHEMERON_SELECTOR", "controller=first"),
@@ -113,12 +114,7 @@ pub fn alone(cases: &mut Cases) {
             Some("Ingress")
         );
         let hammer = Hammer::start(cluster.env("NODE_ADDRESS"), &format!("{name}.localhost"));
-        let fresh: Vec<&str> = gateway
-            .lines()
-            .take_while(|line| !line.starts_with("status:"))
-            .filter(|line| !["  resourceVersion:", "  uid:"].iter().any(|key| line.starts_with(key)))
-            .collect();
-        cluster.apply(&fresh.join("\n")).await.expect("it is accepted");
+        restore(cluster, &gateway).await;
         arrived(cluster, &name, "HTTPRoute gateways/traefik/http", &hammer).await;
         assert_eq!(hammer.stop().await, Vec::<String>::new());
         cluster.delete(&name).await;
@@ -132,13 +128,8 @@ pub fn without_gateway_api(cases: &mut Cases) {
     cases.add("moves::when_the_gateway_api_is_installed_later", |world| async move {
         let cluster = &world.cluster;
         let crd = "crd httproutes.gateway.networking.k8s.io";
-        let saved = cluster.kubectl(&format!("get {crd} -o json")).await;
-        let mut definition: serde_json::Value = serde_json::from_str(&saved).expect("JSON");
-        definition["status"] = serde_json::Value::Null;
-        for key in ["uid", "resourceVersion", "managedFields", "creationTimestamp", "generation"] {
-            definition["metadata"][key] = serde_json::Value::Null;
-        }
-        let others = cluster.kubectl("get httproutes -A -o yaml").await;
+        let definition = saved(cluster, &format!("get {crd}")).await;
+        let others = saved(cluster, "-n gateways get httproutes").await;
         cluster.kubectl(&format!("delete {crd}")).await;
         let env = [
             ("EPHEMERON_SELECTOR", "controller=api"),
@@ -154,23 +145,49 @@ pub fn without_gateway_api(cases: &mut Cases) {
             Some("Ingress")
         );
         let hammer = Hammer::start(cluster.env("NODE_ADDRESS"), &format!("{name}.localhost"));
-        let file = std::env::temp_dir().join(&name);
-        std::fs::write(&file, definition.to_string()).expect("a file");
-        cluster.kubectl(&format!("create -f {}", file.display())).await;
+        restore(cluster, &definition).await;
         cluster.kubectl(&format!("wait --for=condition=Established {crd}")).await;
-        std::fs::write(&file, others).expect("a file");
-        until("the other routes are back", || async {
-            let made = cluster.shell(&format!("kubectl replace --force -f {}", file.display())).await;
-            made.status.success().then_some(())
-        })
-        .await;
-        let _ = std::fs::remove_file(&file);
+        restore(cluster, &others).await;
         arrived(cluster, &name, "HTTPRoute gateways/traefik/http", &hammer).await;
         assert_eq!(hammer.stop().await, Vec::<String>::new());
         cluster.delete(&name).await;
         crate::life::all_gone(cluster, &name).await;
         controller.stop().await;
     });
+}
+
+/// Objects of the cluster as they can be made again.
+async fn saved(cluster: &Cluster, get: &str) -> Value {
+    let text = cluster.kubectl(&format!("{get} -o json")).await;
+    let mut saved: Value = serde_json::from_str(&text).expect("JSON");
+    let forget = |object: &mut Value| {
+        let object = object.as_object_mut().expect("an object");
+        object.remove("status");
+        let metadata = object["metadata"].as_object_mut().expect("metadata");
+        for key in ["uid", "resourceVersion", "managedFields", "creationTimestamp", "generation"] {
+            metadata.remove(key);
+        }
+    };
+    match saved.get_mut("items").and_then(Value::as_array_mut) {
+        Some(items) => items.iter_mut().for_each(forget),
+        None => forget(&mut saved),
+    }
+    saved
+}
+
+/// Makes them again, in the name of whoever had made them, so that `cluster up` finds its own.
+async fn restore(cluster: &Cluster, saved: &Value) {
+    if saved.get("items").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+        return;
+    }
+    let file = std::env::temp_dir().join(cluster.name("saved"));
+    std::fs::write(&file, saved.to_string()).expect("a file");
+    until("it is there again", || async {
+        let made = cluster.shell(&format!("kubectl apply --server-side -f {}", file.display())).await;
+        made.status.success().then_some(())
+    })
+    .await;
+    let _ = std::fs::remove_file(&file);
 }
 
 /// Moves a service from one way to the next by a controller with other settings, and counts the
