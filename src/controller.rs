@@ -21,6 +21,7 @@ pub mod metrics;
 mod moving;
 mod observe;
 mod ownership;
+mod pacing;
 pub mod permissions;
 mod probe;
 #[cfg(test)]
@@ -71,6 +72,7 @@ use complaints::Complaints;
 use holding::Keeper;
 use life::Lives;
 use metrics::{Failure, Metrics, Phase};
+use pacing::Pacing;
 use probe::Prober;
 use reconcile::reconcile;
 use routing::Routing;
@@ -100,6 +102,7 @@ struct Context {
     prober: Prober,
     complaints: Complaints,
     mending: Mending,
+    pacing: Pacing,
     teller: Teller,
     lives: Lives,
     keeper: Arc<Keeper>,
@@ -199,6 +202,7 @@ pub async fn run(
         prober: Prober::new(listeners),
         complaints: Complaints::default(),
         mending: Mending::default(),
+        pacing: Pacing::default(),
         lives: Lives::new(Arc::clone(&metrics)),
         keeper,
         metrics,
@@ -374,6 +378,7 @@ impl Context {
         self.succeeded(name);
         self.prober.forget(name);
         self.complaints.forget(name);
+        self.pacing.forget(name);
     }
 }
 

@@ -49,8 +49,8 @@ struct State {
     objects: HashMap<String, Kept>,
     /// The keys of the objects in each group.
     members: HashMap<String, Vec<String>>,
-    /// What a list that is under way has brought so far.
-    listing: HashMap<String, Kept>,
+    /// What a list that is under way has brought so far; None while there is none.
+    listing: Option<HashMap<String, Kept>>,
     /// What was written since that list began: it may have come too late to be in it.
     written: HashSet<String>,
     /// The newest resource version that the watch has shown.
@@ -178,7 +178,9 @@ impl<K: Kind> Cache<K> {
         let (key, kept) = self.keep(&mut object.clone(), is_told);
         let mut state = self.state();
         if kept.version > state.shown {
-            state.written.insert(key.clone());
+            if state.listing.is_some() {
+                state.written.insert(key.clone());
+            }
             state.insert(key, kept);
         }
         Arc::new(object)
@@ -231,12 +233,12 @@ impl<K: Kind> Cache<K> {
         match event {
             Event::Init => {
                 let mut state = self.state();
-                state.listing.clear();
+                state.listing = Some(HashMap::new());
                 state.written.clear();
             }
             Event::InitApply(mut object) => {
                 let (key, kept) = self.keep(&mut object, false);
-                self.state().listing.insert(key, kept);
+                self.state().listing.get_or_insert_default().insert(key, kept);
             }
             Event::InitDone => {
                 let all = self.state().relist();
@@ -300,7 +302,7 @@ impl State {
 
     /// Takes a complete list in; returns all that is in it, and what vanished.
     fn relist(&mut self) -> Vec<Kept> {
-        let mut listed = mem::take(&mut self.listing);
+        let mut listed = self.listing.take().unwrap_or_default();
         let written = mem::take(&mut self.written);
         let newest = listed.values().map(|kept| kept.version).max().unwrap_or(0);
         self.shown = self.shown.max(newest);

@@ -38,6 +38,10 @@ use crate::{
 /// The label that the endpoint slice controller puts the Service's name into.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
+/// Objects in one page of a list: enough that thousands are there in a few round trips, and few enough
+/// that one page is decoded in little memory.
+const PAGE: u32 = 2_000;
+
 /// All caches of a controller. What is not known to be in the children's namespace has keys of the
 /// form namespace/name.
 #[derive(Debug)]
@@ -205,7 +209,7 @@ impl Caches {
     ) {
         let namespace = &settings.namespace;
         let mut watches = Watches { client, namespace, gateway_api, listeners, tasks };
-        let all = watcher::Config::default();
+        let all = watcher::Config::default().page_size(PAGE);
 
         let (told, cache) = (listeners.clone(), Arc::clone(&self.ephemerons));
         let ephemerons = all.clone().labels(&settings.selector);
@@ -267,7 +271,7 @@ impl Watches<'_> {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
         K: cache::Kind + Clone + Debug + Send + Sync + 'static,
     {
-        let ours = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
+        let ours = watcher::Config::default().page_size(PAGE).labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
         let api = Api::namespaced(self.client.clone(), self.namespace);
         self.keep(cache, api, ours, served, changed);
     }

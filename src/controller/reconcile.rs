@@ -22,7 +22,7 @@ use super::{
     validate::{Valid, validate},
 };
 use crate::resource::{
-    Ephemeron, HOST_ANNOTATION,
+    Ephemeron, EphemeronStatus, HOST_ANNOTATION,
     conditions::{self, AVAILABLE, Finding},
 };
 
@@ -56,6 +56,7 @@ pub(super) async fn reconcile(name: &str, context: &Context) -> Result<Action, E
         Ok(valid) => bring_about(context, &frame, &valid, &observed).await?,
         Err(invalid) => {
             let (status, again) = status(&frame.situation(context, Err(&invalid)), now);
+            context.pacing.forget(name);
             publish(&context.client, &context.caches, &context.teller, &ephemeron, status).await?;
             again
         }
@@ -144,7 +145,7 @@ async fn bring_about(
 
     let (status, again) = status(&frame.situation(context, Ok(outcome)), now);
     let is_available = conditions::is_true(&status.conditions, AVAILABLE);
-    publish(client, caches, &context.teller, ephemeron, status).await?;
+    let told_in = tell(context, ephemeron, status, now).await?;
     if is_available && !was_ever_available(ephemeron) {
         let created = ephemeron.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
         let created = created.and_then(|created| DateTime::from_timestamp(created, 0));
@@ -161,7 +162,8 @@ async fn bring_about(
     let applied_again = applied.again.map(|next| next - now);
     // What a move leaves behind is seen to at once.
     let moved = (begun.is_some() && moving.is_none()).then_some(TimeDelta::zero());
-    let waits = [again, moved, pod_again, applied_again, served_in.filter(|left| *left > TimeDelta::zero())];
+    let waits =
+        [again, told_in, moved, pod_again, applied_again, served_in.filter(|left| *left > TimeDelta::zero())];
     let again = waits.into_iter().flatten();
     if applied.is_whole() {
         context.succeeded(ephemeron.name());
@@ -175,6 +177,23 @@ async fn bring_about(
 /// The annotation stays for the whole life once it was available.
 fn was_ever_available(ephemeron: &Ephemeron) -> bool {
     ephemeron.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(HOST_ANNOTATION))
+}
+
+/// Writes the status, unless it can wait; returns when to ask again then.
+async fn tell(
+    context: &Context,
+    ephemeron: &Ephemeron,
+    status: EphemeronStatus,
+    now: DateTime<Utc>,
+) -> Result<Option<TimeDelta>, Error> {
+    let before = ephemeron.status.as_ref();
+    if before != Some(&status)
+        && let Err(left) = context.pacing.ask(ephemeron.name(), before, &status, now)
+    {
+        return Ok(Some(left));
+    }
+    publish(&context.client, &context.caches, &context.teller, ephemeron, status).await?;
+    Ok(None)
 }
 
 /// Whether a Pod of this Ephemeron lives.
