@@ -41,11 +41,11 @@ generate: ## write what is made from the code: k8s/ephemerons.yaml
 	mv k8s/ephemerons.yaml.new k8s/ephemerons.yaml
 
 bench: ## measure the controller on a real Kubernetes on this machine (root)
-	tests/cluster/cluster up --gateways traefik,contour
+	tests/cluster/cluster up --add-ons traefik,contour,kwok
 	$(CARGO) bench --locked --bench performance
 
 .PHONY: cluster-up cluster-down
 cluster-up: ## the Kubernetes of the tests, with the gateways Traefik and Contour (root)
-	tests/cluster/cluster up --gateways traefik,contour
+	tests/cluster/cluster up --add-ons traefik,contour
 cluster-down: ## take it down; what was built stays
 	tests/cluster/cluster down
