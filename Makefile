@@ -36,9 +36,11 @@ lint: ## format, clippy, go vet, shellcheck, and cargo-deny where it is installe
 	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; test -z "$$(gofmt -l . | tee /dev/stderr)"; go vet ./...); done
 	shellcheck -x $(SCRIPTS)
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; else echo "cargo-deny is not installed: left out (cargo install --locked cargo-deny)"; fi
-generate: ## write what is made from the code: k8s/ephemerons.yaml
+generate: ## write what is made from the code: k8s/ephemerons.yaml, docs/reference/conditions.md
 	$(CARGO) run --locked --quiet --bin crd > k8s/ephemerons.yaml.new
 	mv k8s/ephemerons.yaml.new k8s/ephemerons.yaml
+	$(CARGO) run --locked --quiet --example conditions > docs/reference/conditions.md.new
+	mv docs/reference/conditions.md.new docs/reference/conditions.md
 
 bench: ## measure the controller on a real Kubernetes on this machine (root)
 	tests/cluster/cluster up --add-ons traefik,contour,kwok

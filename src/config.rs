@@ -11,6 +11,7 @@ use clap::{
 
 use crate::{
     controller::settings::{Expiry, ProbeChoice, RoutingChoice, Settings},
+    health::Listen,
     resource::{domain::Domain, lifetime::Lifetime},
 };
 
@@ -68,6 +69,11 @@ pub struct Run {
     /// 30s. 0s: no limit, so that WebSockets and streams live on.
     #[arg(long, env = "EPHEMERON_REQUEST_TIMEOUT", default_value = "0s", value_parser = duration)]
     pub request_timeout: String,
+
+    /// Where /healthz, /readyz and /metrics are served: ADDRESS:PORT (port 0: one that is free, and
+    /// the log says which), or `off`.
+    #[arg(long, env = "EPHEMERON_LISTEN", default_value = "127.0.0.1:8081")]
+    pub listen: Listen,
 
     /// Look at permissions, definitions, gateway, probe address and DNS, print what is found with
     /// its remedy, and exit: with 0 if services can work, with 1 if not.

@@ -17,11 +17,14 @@ mod gateway_api;
 mod holding;
 mod insecure;
 mod life;
+pub mod metrics;
 mod moving;
 mod observe;
 mod ownership;
 pub mod permissions;
 mod probe;
+#[cfg(test)]
+mod properties;
 mod publish;
 mod reconcile;
 #[cfg(test)]
@@ -65,13 +68,14 @@ use clock::Clock;
 use complaints::Complaints;
 use holding::Keeper;
 use life::Lives;
+use metrics::{Failure, Metrics, Phase};
 use probe::Prober;
 use reconcile::reconcile;
 use routing::Routing;
 use settings::Settings;
 use telling::Teller;
 
-use crate::resource::Ephemeron;
+use crate::{health::Readiness, resource::Ephemeron};
 
 /// Reconciles that run at once; each is bounded by [`TIMEOUT`].
 const CONCURRENCY: u16 = 64;
@@ -96,6 +100,7 @@ struct Context {
     teller: Teller,
     lives: Lives,
     keeper: Arc<Keeper>,
+    metrics: Arc<Metrics>,
     /// Failures in a row, by name.
     failures: Mutex<HashMap<String, u32>>,
     now: fn() -> DateTime<Utc>,
@@ -116,6 +121,18 @@ enum Error {
     Defect(#[source] tokio::task::JoinError),
 }
 
+impl Error {
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Apply(_) => Failure::Apply,
+            Self::Publish(_) => Failure::Publish,
+            Self::Expire(_) => Failure::Expire,
+            Self::Timeout => Failure::Timeout,
+            Self::Defect(_) => Failure::Defect,
+        }
+    }
+}
+
 /// Runs the controller until `shutdown` resolves, and then until every reconcile that is under way
 /// has ended. Watches and writes have connections of their own, so that neither waits for the other.
 ///
@@ -125,6 +142,8 @@ enum Error {
 pub async fn run(
     settings: Settings,
     config: kube::Config,
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> kube::Result<()> {
     let (mut watching, mut writing) = (config.clone(), config);
@@ -144,8 +163,16 @@ pub async fn run(
 
     let (names, queue) = mpsc::unbounded_channel();
     let (gone, ends) = mpsc::unbounded_channel();
-    let listeners = Listeners { names, gone, routing: Arc::new(Notify::new()) };
+    let listeners = Listeners {
+        names,
+        gone,
+        routing: Arc::new(Notify::new()),
+        metrics: Arc::clone(&metrics),
+        readiness: readiness.clone(),
+    };
     let caches = Arc::new(Caches::default());
+    let counted = Arc::clone(&caches);
+    metrics.count_phases(move || counted.ephemerons.all().into_iter().map(|one| Phase::of(&one, Utc::now())));
     caches.watch(&watching, &settings, &gateway_api, &listeners, &mut tasks);
     let (routing_sender, routing) = watch::channel(None);
     tasks.spawn(choosing::keep_choosing(
@@ -165,8 +192,9 @@ pub async fn run(
         routing,
         prober: Prober::new(listeners),
         complaints: Complaints::default(),
-        lives: Lives::default(),
+        lives: Lives::new(Arc::clone(&metrics)),
         keeper,
+        metrics,
         failures: Mutex::default(),
         now: Utc::now,
     });
@@ -178,6 +206,7 @@ pub async fn run(
             namespace = context.settings.namespace,
             "ready"
         );
+        readiness.started();
         work(context, queue, shutdown).await;
     }
     tracing::info!("stopped");
@@ -272,12 +301,20 @@ fn bounded(
     context: Arc<Context>,
 ) -> impl Future<Output = Result<Action, Error>> + Send + Unpin + 'static {
     let name = key.metadata.name.clone().unwrap_or_default();
+    let (began, metrics) = (time::Instant::now(), Arc::clone(&context.metrics));
     tokio::spawn(async move {
         let action =
             time::timeout(TIMEOUT, reconcile(&name, &context)).await.map_err(|_| Error::Timeout)??;
         Ok(action)
     })
-    .map(|end| end.map_err(Error::Defect)?)
+    .map(move |end| {
+        let end = end.map_err(Error::Defect).flatten();
+        match &end {
+            Ok(_) => metrics.reconciled(began.elapsed()),
+            Err(error) => metrics.reconcile_failed(error.failure(), began.elapsed()),
+        }
+        end
+    })
 }
 
 /// What happens after a failure: the next attempt comes later each time, but never after the

@@ -6,15 +6,16 @@
 //! | [`controller`] | brings Ephemerons about, and deletes them when their time is over |
 //! | [`config`] | the programs' flags and variables |
 //! | [`client`] | how the programs find the API server |
+//! | [`health`] | a program's own HTTP server: is it alive and ready, and its metrics |
 //! | [`telemetry`] | what the programs tell while they run |
 //!
 //! Who may import whom:
 //!
 //! ```text
 //! bin        -> everything
-//! config     -> controller::settings, resource
-//! controller -> resource
-//! resource, client, telemetry -> nothing in the crate
+//! config     -> controller::settings, health, resource
+//! controller -> health, resource
+//! resource, client, health, telemetry -> nothing in the crate
 //! ```
 //!
 //! Inside the controller the pure middle (`desired`, `status`, `routing`, `validate`, `drift`) has
@@ -23,5 +24,6 @@
 pub mod client;
 pub mod config;
 pub mod controller;
+pub mod health;
 pub mod resource;
 pub mod telemetry;

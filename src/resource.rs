@@ -4,6 +4,7 @@ pub mod conditions;
 pub mod domain;
 pub mod lifetime;
 pub mod reasons;
+pub mod reference;
 mod schema;
 
 use std::collections::BTreeMap;

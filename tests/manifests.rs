@@ -1,20 +1,22 @@
-//! The manifests in `k8s/` say what the code says.
+//! The manifests in `k8s/` and the generated pages of the documentation say what the code says.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
 use std::collections::BTreeSet;
 
-use ephemeron::{controller::permissions::PERMISSIONS, resource::Ephemeron};
+use ephemeron::{controller::permissions::PERMISSIONS, health::Listen, resource::Ephemeron};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::ServiceAccount,
     rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding},
 };
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResourceExt as _, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 const DEFINITION: &str = include_str!("../k8s/ephemerons.yaml");
+const CONDITIONS: &str = include_str!("../docs/reference/conditions.md");
 const EXAMPLE: &str = include_str!("../k8s/example.yaml");
 const ACCOUNT: &str = include_str!("../k8s/controller/sa.yaml");
 const DEPLOYMENT: &str = include_str!("../k8s/controller/deployment.yaml");
@@ -107,9 +109,42 @@ fn the_roles_are_bound_to_the_account_that_the_deployment_runs_as() {
 }
 
 #[test]
+fn the_deployment_is_probed_and_scraped_where_it_listens() {
+    let deployment: Deployment =
+        one(&substituted(DEPLOYMENT, &[("IMAGE", "an-image"), ("DOMAIN", "example.com")]));
+    let template = deployment.spec.expect("a spec").template;
+    let pod = template.spec.expect("a Pod");
+    let container = &pod.containers[0];
+    let variables = container.env.as_deref().unwrap_or_default();
+    let listen =
+        variables.iter().find(|one| one.name == "EPHEMERON_LISTEN").and_then(|one| one.value.clone());
+    let Ok(Listen::At(address)) = listen.expect("EPHEMERON_LISTEN").parse() else { panic!("an address") };
+    assert!(address.ip().is_unspecified(), "the kubelet asks from outside of the Pod");
+
+    let [port] = container.ports.as_deref().unwrap_or_default() else { panic!("one port") };
+    assert_eq!(port.container_port, i32::from(address.port()));
+    for (probe, path) in [(&container.liveness_probe, "/healthz"), (&container.readiness_probe, "/readyz")] {
+        let get = probe.as_ref().and_then(|probe| probe.http_get.as_ref()).expect("a probe by HTTP");
+        assert_eq!(get.path.as_deref(), Some(path));
+        assert_eq!(get.port, IntOrString::String(port.name.clone().expect("a name")), "{path}");
+    }
+    let annotations = template.metadata.and_then(|metadata| metadata.annotations).expect("annotations");
+    let annotation = |key: &str| annotations.get(key).map(String::as_str);
+    assert_eq!(annotation("prometheus.io/scrape"), Some("true"));
+    assert_eq!(annotation("prometheus.io/port"), Some(&*address.port().to_string()));
+    assert_eq!(annotation("prometheus.io/path"), Some("/metrics"));
+}
+
+#[test]
 fn the_definition_is_the_code_s() {
     let generated = serde_saphyr::to_string(&Ephemeron::crd()).expect("YAML");
     assert!(DEFINITION == generated, "k8s/ephemerons.yaml is out of date: run `make generate`");
+}
+
+#[test]
+fn the_page_on_conditions_is_the_code_s() {
+    let generated = ephemeron::resource::reference::conditions();
+    assert!(CONDITIONS == generated, "docs/reference/conditions.md is out of date: run `make generate`");
 }
 
 #[test]

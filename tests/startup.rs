@@ -1,8 +1,14 @@
-//! What the controller says where its settings cannot work: one line that names the variable.
+//! How the controller starts and ends without a cluster: what it says where its settings cannot work,
+//! and how it answers for itself.
 
 #![expect(clippy::expect_used, reason = "a test may fail loudly")]
 
-use std::process::{Command, Output};
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Output, Stdio},
+    sync::LazyLock,
+};
 
 fn run(env: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_run"))
@@ -28,6 +34,7 @@ fn a_wrong_setting_is_named_in_one_line() {
         (&[domain, ("EPHEMERON_PROBE_ADDRESS", "http://a")], "EPHEMERON_PROBE_ADDRESS"),
         (&[domain, ("EPHEMERON_GRACE_PERIOD", "soon")], "EPHEMERON_GRACE_PERIOD"),
         (&[domain, ("EPHEMERON_REQUEST_TIMEOUT", "soon")], "EPHEMERON_REQUEST_TIMEOUT"),
+        (&[domain, ("EPHEMERON_LISTEN", ":8081")], "write ADDRESS:PORT, such as 127.0.0.1:8081"),
     ];
     for (env, wanted) in rows {
         let output = run(env);
@@ -45,4 +52,97 @@ fn a_missing_kubeconfig_is_named_in_one_line() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("/nonexistent/kubeconfig") && said.contains("set KUBECONFIG"), "{said}");
     assert_eq!(said.trim().lines().count(), 1, "{said}");
+}
+
+/// A kubeconfig whose API server does not answer: nothing listens at port 1.
+static KUBECONFIG: LazyLock<String> = LazyLock::new(|| {
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/unreachable.kubeconfig");
+    let text = "{apiVersion: v1, kind: Config, current-context: a, \
+                clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}], \
+                contexts: [{name: a, context: {cluster: a, user: a}}], users: [{name: a, user: {}}]}";
+    std::fs::write(file, text).expect("a file");
+    file.into()
+});
+
+/// The controller, until the test is over.
+struct Controller(Child);
+
+impl Controller {
+    fn start(env: &[(&str, &str)]) -> (Self, impl Iterator<Item = String> + use<>) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_run"))
+            .env("EPHEMERON_DOMAIN", "example.com")
+            .env("KUBECONFIG", &*KUBECONFIG)
+            .envs(env.iter().copied())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let lines = BufReader::new(child.stderr.take().expect("standard error")).lines();
+        (Self(child), lines.map(|line| line.expect("a line")))
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").expect("it is sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn it_answers_for_itself_from_the_start_until_it_ends() {
+    let (mut controller, mut lines) = Controller::start(&[("EPHEMERON_LISTEN", "127.0.0.1:0")]);
+    let line = lines.find(|line| line.contains("/healthz")).expect("it says where it listens");
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON where there is no terminal");
+    let address = line["address"].as_str().expect("an address");
+    assert!(lines.any(|line| line.contains("cannot reach the API server")));
+
+    assert!(get(address, "/healthz").starts_with("HTTP/1.1 200"));
+    let ready = get(address, "/readyz");
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("API server"), "{ready}");
+    assert!(get(address, "/metrics").contains("\nephemeron_ephemerons{phase=\"Available\"} 0\n"));
+
+    let id = controller.0.id().to_string();
+    assert!(Command::new("kill").arg(&id).status().expect("kill runs").success());
+    assert_eq!(controller.0.wait().expect("it ends").code(), Some(0));
+    assert!(lines.any(|line| line.contains("stopping")));
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let output = run(&[
+        ("EPHEMERON_DOMAIN", "example.com"),
+        ("KUBECONFIG", &KUBECONFIG),
+        ("EPHEMERON_LISTEN", &address),
+    ]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&address) && said.contains("set EPHEMERON_LISTEN"), "{said}");
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+}
+
+#[test]
+fn logs_are_as_they_are_asked_for_and_what_cannot_be_read_of_it_is_said() {
+    let off = ("EPHEMERON_LISTEN", "off");
+    let rows = [
+        (("EPHEMERON_LOG_FORMAT", "json"), "{", "cannot reach the API server"),
+        (("EPHEMERON_LOG_FORMAT", "text"), "2", " WARN cannot reach the API server"),
+        (("EPHEMERON_LOG_FORMAT", "xml"), "{", "write auto, text or json"),
+        (("EPHEMERON_LOG", "a=b=c"), "{", "is not a filter"),
+    ];
+    for (variable, start, wanted) in rows {
+        let (_controller, mut lines) = Controller::start(&[off, variable]);
+        let line = lines.find(|line| line.contains(wanted)).expect(wanted);
+        assert!(line.starts_with(start) && !line.contains('\u{1b}'), "{line}");
+    }
 }

@@ -7,8 +7,9 @@ use std::{fs, path::Path};
 /// A room, and what it may import of the crate.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("client", &[]),
-    ("config", &["controller::settings", "resource"]),
-    ("controller", &["controller", "resource"]),
+    ("config", &["controller::settings", "health", "resource"]),
+    ("controller", &["controller", "health", "resource"]),
+    ("health", &[]),
     ("resource", &["resource"]),
     ("telemetry", &[]),
 ];

@@ -81,6 +81,7 @@ where
 {
     spec["apiVersion"] = K::api_version(&()).into();
     spec["kind"] = K::kind(&()).into();
+    spec["metadata"] = json!({ "name": NAME });
     api.patch(NAME, &PatchParams::apply("bench").force(), &Patch::Apply(spec)).await.expect("it is applied")
 }
 

@@ -65,12 +65,13 @@ stop_controller() {
 	rm -f "$state/controller.pid"
 }
 
-# start_controller: with the environment as it is; its log starts anew.
+# start_controller: with the environment as it is; its log starts anew, and says on which port of
+# its own it answers: one that is free, since a demo must not fail for the sake of a port.
 start_controller() {
 	stop_controller
 	# In a process group of its own: Ctrl-C here is not meant for it.
 	set -m
-	nohup "$program" >"$log" 2>&1 </dev/null &
+	EPHEMERON_LISTEN=${EPHEMERON_LISTEN:-127.0.0.1:0} nohup "$program" >"$log" 2>&1 </dev/null &
 	set +m
 	echo $! >"$state/controller.pid"
 	say "started the controller (pid $!, log: .demo/controller.log)"

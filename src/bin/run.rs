@@ -5,9 +5,15 @@ use std::process::ExitCode;
 use ephemeron::{
     client,
     config::{self, Run},
-    controller, telemetry,
+    controller::{self, metrics::Metrics},
+    health::{Answers, Listen, Readiness, Server},
+    telemetry,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use prometheus_client::registry::Registry;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
 
 fn main() -> ExitCode {
     let options = match config::parse::<Run>() {
@@ -27,7 +33,7 @@ fn main() -> ExitCode {
 async fn start(options: Run) -> anyhow::Result<ExitCode> {
     telemetry::init();
     let config = client::config("ephemeron-controller").await?;
-    let check = options.check;
+    let (check, listen) = (options.check, options.listen);
     let settings = options.settings(&config.default_namespace);
     if check {
         let findings = controller::check::check(&settings, config).await;
@@ -35,13 +41,34 @@ async fn start(options: Run) -> anyhow::Result<ExitCode> {
         return Ok(if findings.are_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let readiness =
+        Readiness::starting("it waits for the API server and the first lists; the log says for which");
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let (end, ended) = oneshot::channel::<()>();
+    let serving = match listen {
+        Listen::Off => None,
+        Listen::At(address) => {
+            let server = Server::bind(address).await?;
+            let asked = readiness.clone();
+            let answers = Answers { ready: Box::new(move || asked.ask()), metrics: registry };
+            Some(tokio::spawn(server.serve(answers, async { drop(ended.await) })))
+        }
+    };
+    let stopping = readiness.clone();
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        stopping.lacks("stopping", "it was told to; reconciles that are under way are finished");
         tracing::info!("stopping: reconciles that are under way are finished");
     };
-    controller::run(settings, config, shutdown).await?;
+    controller::run(settings, config, readiness, metrics, shutdown).await?;
+    // Asked until the end: a program that drains is alive.
+    drop(end);
+    if let Some(serving) = serving {
+        serving.await?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -52,6 +52,8 @@ pub enum Child<K> {
 pub struct Applied {
     /// The Pod.
     pub pod: Child<Pod>,
+    /// Whether another Pod was made in the place of one that is of no use any more.
+    pub replaced: bool,
     /// When the next Pod is made, if this one is of no use any more.
     pub next_pod: Option<DateTime<Utc>>,
     /// The Service.
@@ -118,7 +120,9 @@ pub async fn apply(
         route,
     );
     let ((pod, next_pod), (http_route, ingress)) = (pod?, route?);
-    Ok(Applied { pod, next_pod, service: service?, http_route, ingress })
+    let replaced = !pods.is_empty()
+        && matches!(&pod, Child::Ours(now) if !pods.iter().any(|known| known.uid() == now.uid()));
+    Ok(Applied { pod, replaced, next_pod, service: service?, http_route, ingress })
 }
 
 /// The Pod that runs the service: the one there is, or the next attempt.
@@ -146,6 +150,11 @@ async fn pod(
         }
         match child::create(client, &caches.pods, owner, wanted).await? {
             (Child::Going, Some(live)) if is_stuck(&live, now) => {}
+            // One of ours that the cache had lost sight of.
+            (Child::Ours(pod), Some(_)) => {
+                relabel(client, &caches.pods, &pod, &desired).await?;
+                return Ok((Child::Ours(pod), None));
+            }
             (child, _) => return Ok((child, None)),
         }
     }

@@ -33,6 +33,7 @@ use super::trouble::Trouble;
 pub struct Cache<K> {
     state: Mutex<State<K>>,
     synced: watch::Sender<bool>,
+    served: watch::Sender<bool>,
     key: fn(&ObjectMeta) -> String,
     groups: fn(&K) -> Vec<String>,
 }
@@ -69,7 +70,13 @@ impl<K: Resource> Cache<K> {
             written: HashSet::new(),
             shown: 0,
         };
-        Self { state: Mutex::new(state), synced: watch::Sender::new(false), key, groups }
+        Self {
+            state: Mutex::new(state),
+            synced: watch::Sender::new(false),
+            served: watch::Sender::new(true),
+            key,
+            groups,
+        }
     }
 
     /// A cache of one namespace, whose objects can be found by the groups that they are in.
@@ -153,8 +160,14 @@ impl<K: Resource> Cache<K> {
         state.members.clear();
         let gone = state.objects.drain().map(|(_, object)| object).collect();
         drop(state);
+        self.served.send_if_modified(std::mem::take);
         self.synced.send_replace(true);
         gone
+    }
+
+    /// Whether the kind is served here, as far as is known, and when that changes.
+    pub fn served(&self) -> watch::Receiver<bool> {
+        self.served.subscribe()
     }
 
     /// Takes in an event of the watch; returns the objects that it changed, added or removed.
@@ -173,6 +186,7 @@ impl<K: Resource> Cache<K> {
             Event::InitDone => {
                 let changed = state.relist(self.groups);
                 drop(state);
+                self.served.send_if_modified(|served| !std::mem::replace(served, true));
                 self.synced.send_replace(true);
                 changed
             }
@@ -263,12 +277,11 @@ pub async fn keep<K>(
     start: impl Future<Output = ()>,
     prune: fn(&mut K),
     changed: impl Fn(&K),
+    mut trouble: Trouble,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     start.await;
-    let kind = K::kind(&());
-    let mut trouble = Trouble::new(kind.clone().into_owned());
     let mut events = pin!(watcher(api, config).default_backoff());
     while let Some(event) = events.next().await {
         match event {
@@ -283,12 +296,7 @@ pub async fn keep<K>(
                         cache.apply(event).iter().for_each(|object| changed(object));
                     }
                     Err(unreadable) => {
-                        tracing::warn!(
-                            %kind,
-                            name = unreadable.metadata.name.as_deref().unwrap_or_default(),
-                            error = %unreadable.error,
-                            "an object cannot be read: correct it, or delete it"
-                        );
+                        trouble.unreadable(&unreadable);
                         cache.unreadable(&unreadable.metadata).iter().for_each(|object| changed(object));
                     }
                 }

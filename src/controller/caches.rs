@@ -27,9 +27,14 @@ use tokio::{
 use super::{
     attempts,
     cache::{self, Cache},
+    metrics::Metrics,
     settings::Settings,
+    trouble::Trouble,
 };
-use crate::resource::{Ephemeron, MANAGED_BY_LABEL, MANAGER};
+use crate::{
+    health::Readiness,
+    resource::{Ephemeron, MANAGED_BY_LABEL, MANAGER},
+};
 
 /// The label that the endpoint slice controller puts the Service's name into.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -86,7 +91,7 @@ impl Default for Caches {
 }
 
 /// Whom the caches tell of changes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Listeners {
     /// Names of Ephemerons that have something to be looked at.
     pub names: mpsc::UnboundedSender<String>,
@@ -94,6 +99,10 @@ pub struct Listeners {
     pub gone: mpsc::UnboundedSender<Arc<Ephemeron>>,
     /// What routing is chosen from has changed.
     pub routing: Arc<Notify>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What is waited for.
+    pub readiness: Readiness,
 }
 
 impl Listeners {
@@ -192,7 +201,8 @@ impl Caches {
         listeners: &Listeners,
         tasks: &mut JoinSet<()>,
     ) {
-        let mut watches = Watches { client, namespace: &settings.namespace, gateway_api, tasks };
+        let namespace = &settings.namespace;
+        let mut watches = Watches { client, namespace, gateway_api, listeners, tasks };
         let all = watcher::Config::default();
 
         let (told, cache) = (listeners.clone(), Arc::clone(&self.ephemerons));
@@ -256,6 +266,7 @@ struct Watches<'a> {
     client: &'a Client,
     namespace: &'a str,
     gateway_api: &'a watch::Receiver<bool>,
+    listeners: &'a Listeners,
     tasks: &'a mut JoinSet<()>,
 }
 
@@ -312,7 +323,9 @@ impl Watches<'_> {
                 let _ = gateway_api.wait_for(|served| *served).await;
             }
         };
-        self.tasks.spawn(cache::keep(Arc::clone(cache), api, config, start, prune, changed));
+        let (metrics, readiness) = (Arc::clone(&self.listeners.metrics), self.listeners.readiness.clone());
+        let trouble = Trouble::new(K::kind(&()).into_owned(), metrics, readiness);
+        self.tasks.spawn(cache::keep(Arc::clone(cache), api, config, start, prune, changed, trouble));
     }
 }
 

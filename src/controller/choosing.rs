@@ -22,9 +22,12 @@ pub async fn keep_choosing(
     // What living services use counts at the first choice.
     caches.ephemerons.synced().await;
     let mut choice: Option<Choice> = None;
+    let mut served = caches.http_routes.served();
     loop {
         caches.routing_synced().await;
-        let (gateways, classes) = (caches.gateways.all(), caches.gateway_classes.all());
+        // A Gateway is of no use without HTTPRoutes.
+        let gateways = if *served.borrow_and_update() { caches.gateways.all() } else { Vec::new() };
+        let classes = caches.gateway_classes.all();
         let ingress_classes = caches.ingress_classes.all();
         let namespace = caches.namespaces.get(&settings.namespace);
         let offer = Offer {
@@ -70,6 +73,8 @@ pub async fn keep_choosing(
         };
         tokio::select! {
             () = listeners.routing.notified() => {}
+            // The sender lives in the caches.
+            _ = served.changed() => {}
             () = later => {}
         }
     }

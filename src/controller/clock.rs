@@ -54,6 +54,8 @@ impl Reading {
 #[derive(Clone, Copy, Debug)]
 struct Comparison {
     verdict: Verdict,
+    /// The middle of what is possible.
+    skew: TimeDelta,
     offset: TimeDelta,
 }
 
@@ -81,6 +83,12 @@ impl Clock {
     pub fn verdict(&self) -> Verdict {
         let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
         judge(last, self.read())
+    }
+
+    /// How far it was ahead of the API server's when they were last compared.
+    #[must_use]
+    pub fn skew(&self) -> Option<TimeDelta> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).map(|last| last.skew)
     }
 
     fn heard(&self, asked: Reading, date: DateTime<Utc>) {
@@ -112,7 +120,7 @@ fn compare(asked: Reading, answered: Reading, date: DateTime<Utc>) -> Option<Com
     } else {
         Verdict::Right
     };
-    Some(Comparison { verdict, offset: answered.offset() })
+    Some(Comparison { verdict, skew: (least + most) / 2, offset: answered.offset() })
 }
 
 /// Listens to the dates of all answers that a client gets.

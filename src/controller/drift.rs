@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use gateway_api::httproutes::HttpRoute;
 use k8s_openapi::{
     api::{
-        core::v1::{Pod, Service},
+        core::v1::{Pod, Service, ServicePort},
         networking::v1::Ingress,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -33,7 +33,7 @@ impl Repair for Service {
         let same = live.selector == wanted.selector
             && live.type_.as_deref().is_none_or(|kind| kind == "ClusterIP")
             && live.external_ips.as_ref().is_none_or(Vec::is_empty)
-            && live.ports == wanted.ports;
+            && same_ports(live.ports.as_deref(), wanted.ports.as_deref());
         if same && has_labels(&self.metadata, &desired.metadata) {
             return None;
         }
@@ -41,13 +41,24 @@ impl Repair for Service {
         set_labels(&mut repaired.metadata, &desired.metadata);
         let spec = repaired.spec.get_or_insert_default();
         spec.selector.clone_from(&wanted.selector);
-        spec.ports.clone_from(&wanted.ports);
+        if !same_ports(spec.ports.as_deref(), wanted.ports.as_deref()) {
+            spec.ports.clone_from(&wanted.ports);
+        }
         spec.external_ips = None;
         // The cluster IP cannot be changed: a Service of the earlier implementation keeps its own.
         spec.type_ = Some("ClusterIP".into());
         spec.external_name = None;
         Some(repaired)
     }
+}
+
+/// Whether the ports are the same, their names aside. A Service of the earlier implementation has none,
+/// and to name it would leave it without endpoints until these are named, too.
+fn same_ports(live: Option<&[ServicePort]>, wanted: Option<&[ServicePort]>) -> bool {
+    let unnamed = |ports: Option<&[ServicePort]>| -> Vec<ServicePort> {
+        ports.into_iter().flatten().map(|port| ServicePort { name: None, ..port.clone() }).collect()
+    };
+    unnamed(live) == unnamed(wanted)
 }
 
 impl Repair for HttpRoute {
@@ -154,6 +165,7 @@ mod tests {
         let (service, route) = on_gateway();
         let live = with(&service, "/spec/ipFamilies", json!(["IPv4"]));
         assert_eq!(live.repaired(&service), None);
+        assert_eq!(with(&service, "/spec/ports/0/name", json!(null)).repaired(&service), None);
         let live = with(&route, "/metadata/annotations", json!({"a": "b"}));
         assert_eq!(live.repaired(&route), None);
         let live =

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use prometheus_client::registry::Registry;
+
 use super::settings::{Expiry, ProbeChoice, RoutingChoice, Settings};
+use super::{life::Lives, metrics::Metrics};
 use crate::resource::Ephemeron;
 
 /// The least that an Ephemeron can say.
@@ -41,6 +44,11 @@ spec:
 /// An Ephemeron from its manifest.
 pub fn ephemeron(manifest: &str) -> Ephemeron {
     serde_saphyr::from_str(manifest).expect("a manifest")
+}
+
+/// No lives yet, counted for nobody.
+pub fn lives() -> Lives {
+    Lives::new(Metrics::register(&mut Registry::default()))
 }
 
 /// The settings of a small installation.

@@ -12,6 +12,7 @@ use tokio::{sync::Notify, time};
 use super::{
     caches::{Caches, Listeners},
     clock::{Clock, Verdict},
+    metrics::{Held, Metrics},
     settings::Expiry,
 };
 
@@ -83,7 +84,7 @@ impl Keeper {
 
     /// Tells in the log if deletions are held, or are not any more; returns whether it did. How far a
     /// wrong clock is off is told once.
-    fn tell(&self) -> bool {
+    fn tell(&self, metrics: &Metrics) -> bool {
         let hold = self.hold();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let same = match (*told, hold) {
@@ -91,6 +92,11 @@ impl Keeper {
             (before, now) => before == now,
         };
         *told = hold;
+        metrics.expiry_held(Held::Configured, hold == Some(Hold::ByHand));
+        metrics.expiry_held(Held::Clock, hold.is_some_and(|hold| hold != Hold::ByHand));
+        if let Some(skew) = self.clock.skew() {
+            metrics.clock_skew(skew.as_seconds_f64());
+        }
         match hold {
             _ if same => {}
             Some(hold) => tracing::warn!("{hold}"),
@@ -119,7 +125,12 @@ pub async fn keep(keeper: Arc<Keeper>, client: Client, caches: Arc<Caches>, list
                 ask_at = time::Instant::now() + ASK;
             }
         }
-        if keeper.tell() || verdict == Verdict::Unknown {
+        let changed = keeper.tell(&listeners.metrics);
+        match keeper.hold() {
+            Some(hold) if hold != Hold::ByHand => listeners.readiness.lacks("clock", hold.to_string()),
+            _ => listeners.readiness.has("clock"),
+        }
+        if changed || verdict == Verdict::Unknown {
             caches.ephemerons.names().into_iter().for_each(|name| listeners.name(name));
         }
     }

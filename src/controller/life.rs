@@ -2,11 +2,12 @@
 
 use std::{
     collections::HashSet,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::metrics::Metrics;
 use crate::resource::{
     CREATED_BY_ANNOTATION, Ephemeron,
     conditions::{self, AVAILABLE},
@@ -22,15 +23,23 @@ pub enum End {
 }
 
 /// The lives that this process has ended itself, until their deletion is seen.
-#[derive(Debug, Default)]
-pub struct Lives(Mutex<HashSet<String>>);
+pub struct Lives {
+    known: Mutex<HashSet<String>>,
+    metrics: Arc<Metrics>,
+}
 
 impl Lives {
+    /// None yet; ends are counted in these metrics.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { known: Mutex::default(), metrics }
+    }
+
     /// This process has deleted an Ephemeron whose time was over.
     pub fn ended(&self, ephemeron: &Ephemeron, late: TimeDelta) {
         let is_new = self.known().insert(ephemeron.uid().into());
         if is_new {
-            log(ephemeron, End::Expired(late));
+            self.tell(ephemeron, End::Expired(late));
         }
     }
 
@@ -43,12 +52,20 @@ impl Lives {
             Some(late) if late >= TimeDelta::zero() => End::Expired(late),
             _ => End::Deleted,
         };
-        log(ephemeron, end);
+        self.tell(ephemeron, end);
         Some(end)
     }
 
+    fn tell(&self, ephemeron: &Ephemeron, end: End) {
+        log(ephemeron, end);
+        match end {
+            End::Expired(late) => self.metrics.expired(late.to_std().unwrap_or_default()),
+            End::Deleted => self.metrics.deleted(),
+        }
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,7 +103,7 @@ mod tests {
 
     #[test]
     fn each_end_is_told_once() {
-        let (lives, ephemeron) = (Lives::default(), fixtures::ephemeron(fixtures::MINIMAL));
+        let (lives, ephemeron) = (fixtures::lives(), fixtures::ephemeron(fixtures::MINIMAL));
         let end = DateTime::from_timestamp(1_900_000_000, 0).expect("a time");
         lives.ended(&ephemeron, TimeDelta::zero());
         assert_eq!(lives.gone(&ephemeron, Some(end), end), None, "it was told when it was deleted");

@@ -64,7 +64,6 @@ const MAX_HEAD: usize = 16 * 1024;
 
 /// The probes of one controller. Each is a task that asks until it is answered, and has its
 /// Ephemeron looked at when what is known changes.
-#[derive(Debug)]
 pub struct Prober {
     probes: Mutex<HashMap<String, Probe>>,
     permits: Arc<Semaphore>,

@@ -20,7 +20,7 @@ use super::{
     validate::{Valid, validate},
 };
 use crate::resource::{
-    Ephemeron,
+    Ephemeron, HOST_ANNOTATION,
     conditions::{self, AVAILABLE, Finding},
 };
 
@@ -142,6 +142,16 @@ async fn bring_about(
     let (status, again) = status(&frame.situation(context, Ok(outcome)), now);
     let is_available = conditions::is_true(&status.conditions, AVAILABLE);
     publish(client, caches, &context.teller, ephemeron, status).await?;
+    if is_available && !was_ever_available(ephemeron) {
+        let created = ephemeron.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
+        let created = created.and_then(|created| DateTime::from_timestamp(created, 0));
+        context
+            .metrics
+            .available(created.and_then(|created| (now - created).to_std().ok()).unwrap_or_default());
+    }
+    if applied.replaced {
+        context.metrics.pod_replaced();
+    }
     if is_available && moving.is_none() {
         apply::prune(client, caches, ephemeron, routing, &observed).await?;
     }
@@ -155,6 +165,11 @@ async fn bring_about(
     // What stands in the way may go without an event that we see.
     let retry = TimeDelta::from_std(context.failed(ephemeron.name())).ok();
     Ok(again.chain(retry).min())
+}
+
+/// The annotation stays for the whole life once it was available.
+fn was_ever_available(ephemeron: &Ephemeron) -> bool {
+    ephemeron.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(HOST_ANNOTATION))
 }
 
 /// Whether the route of the kind in use is there already: whoever comes later to its host is the

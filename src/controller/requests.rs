@@ -15,7 +15,6 @@ use super::{
     desired::desired,
     expire::expire,
     fixtures,
-    life::Lives,
     observe::observe,
     publish::publish,
     routing::Routing,
@@ -171,6 +170,107 @@ async fn a_refusal_is_told_and_a_failure_is_tried_again() {
     }
 }
 
+/// A Pod of ours as the API server has it, with a status.
+fn stored_pod(name: &str, status: &Value) -> Value {
+    let mut pod = stored("Pod", "v1", name, name, Some("0b0e"));
+    pod["metadata"]["ownerReferences"][0]["name"] = "minimal".into();
+    pod["metadata"]["labels"]["ephemerons.qualified.io/name"] = "minimal".into();
+    pod["metadata"]["creationTimestamp"] = "2030-01-01T00:00:00Z".into();
+    pod["status"] = status.clone();
+    pod
+}
+
+fn with_pods(pods: &[Value]) -> Caches {
+    let caches = Caches::default();
+    for (version, pod) in pods.iter().enumerate() {
+        let mut pod = pod.clone();
+        pod["metadata"]["resourceVersion"] = (version + 1).to_string().into();
+        caches.pods.wrote(serde_json::from_value(pod).expect("a Pod"));
+    }
+    caches
+}
+
+#[tokio::test]
+async fn a_pod_that_has_failed_gets_a_successor_and_then_goes() {
+    let failed = stored_pod("minimal", &json!({"phase": "Failed"}));
+    let next = stored_pod("minimal.1", &json!({}));
+    let caches = with_pods(&[failed]);
+    let (client, server) =
+        api_server(vec![answer(MAKE_POD, 201, next), answer(MAKE_SERVICE, 201, service())]);
+    assert!(
+        matches!(bring_about(client, &caches).await, Child::Ours(pod) if pod.metadata.name.as_deref() == Some("minimal.1"))
+    );
+    let came = server.await.expect("no defect");
+    let made =
+        came.iter().find(|(line, _)| line == MAKE_POD).map(|(_, body)| body.clone()).expect("it was made");
+    assert_eq!(
+        (&made["metadata"]["name"], &made["spec"]["hostname"]),
+        (&json!("minimal.1"), &json!("minimal"))
+    );
+
+    let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Success"});
+    let (client, server) =
+        api_server(vec![answer("DELETE /api/v1/namespaces/ephemerons/pods/minimal", 200, gone)]);
+    bring_about(client, &caches).await;
+    assert_eq!(server.await.expect("no defect")[0].1["preconditions"], json!({"uid": "minimal"}));
+}
+
+#[tokio::test]
+async fn a_pod_has_its_labels_before_the_service_selects_by_them() {
+    let mut unlabelled = stored_pod("minimal", &json!({}));
+    unlabelled["metadata"]["labels"] = json!({"mine": "a"});
+    let labelled = stored_pod("minimal", &json!({}));
+    let label = "PATCH /api/v1/namespaces/ephemerons/pods/minimal";
+    let (client, server) =
+        api_server(vec![answer(label, 200, labelled), answer(MAKE_SERVICE, 201, service())]);
+    bring_about(client, &with_pods(&[unlabelled])).await;
+    let came = server.await.expect("no defect");
+    assert_eq!((came[0].0.as_str(), came[1].0.as_str()), (label, MAKE_SERVICE));
+    assert_eq!(came[0].1["metadata"]["uid"], "minimal", "never another's");
+}
+
+#[tokio::test]
+async fn the_name_of_a_lost_predecessor_is_not_waited_for() {
+    let mut lost = stored("Pod", "v1", "minimal", "p", Some("another"));
+    lost["metadata"]["deletionTimestamp"] = "2029-12-31T23:00:00Z".into();
+    let (client, server) = api_server(vec![
+        refusal(MAKE_POD, 409, "AlreadyExists"),
+        answer(THIS_POD, 200, lost),
+        answer(MAKE_POD, 201, stored_pod("minimal.1", &json!({}))),
+        answer(MAKE_SERVICE, 201, service()),
+    ]);
+    assert!(matches!(bring_about(client, &Caches::default()).await, Child::Ours(_)));
+    server.await.expect("no defect");
+}
+
+#[tokio::test]
+async fn a_child_that_cannot_be_read_is_made_anew_if_it_is_ours() {
+    for (owner, wanted) in [(Some("0b0e"), "Unreadable"), (None, "Taken")] {
+        let mut strange = stored("Service", "v1", "minimal", "s", owner);
+        strange["spec"] = json!("what is this?");
+        let this = "GET /api/v1/namespaces/ephemerons/services/minimal";
+        let mut answers = vec![
+            refusal(MAKE_SERVICE, 409, "AlreadyExists"),
+            answer(this, 200, strange.clone()),
+            answer(this, 200, strange.clone()),
+        ];
+        if owner.is_some() {
+            answers.push(answer("DELETE /api/v1/namespaces/ephemerons/services/minimal", 200, strange));
+        }
+        let (client, server) = api_server(answers);
+        let (ephemeron, settings) = (ephemeron(), fixtures::settings());
+        let caches = with_pods(&[stored_pod("minimal", &json!({}))]);
+        let valid = validate(&ephemeron, &settings).expect("valid");
+        let desired = desired(&valid, &nothing_routes(), None, &settings);
+        let applied =
+            apply(&client, &caches, &ephemeron, desired, &observe(&caches, "minimal"), time(NOW)).await;
+        let child = applied.expect("applied").service;
+        assert!(format!("{child:?}").starts_with(wanted), "{owner:?}: {child:?}");
+        drop(client);
+        server.await.expect("no defect");
+    }
+}
+
 fn time(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time")
 }
@@ -184,7 +284,7 @@ async fn the_end_begins_with_the_ephemeron_itself() {
     let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Success"});
     let (client, server) = api_server(vec![answer(DELETE, 200, gone), answer(delete_pod, 200, pod)]);
     let (end, now) = (time("2030-01-01T00:30:00Z"), time("2030-01-01T00:30:00.010Z"));
-    expire(&client, &caches, &Lives::default(), &ephemeron(), end, now).await.expect("it ends");
+    expire(&client, &caches, &fixtures::lives(), &ephemeron(), end, now).await.expect("it ends");
     drop(client);
     let came = server.await.expect("no defect");
     let lines: Vec<&str> = came.iter().map(|(line, _)| line.as_str()).collect();
@@ -200,7 +300,9 @@ async fn an_extension_that_came_first_leaves_everything_whole() {
     caches.pods.wrote(serde_json::from_value(pod).expect("a Pod"));
     let (client, server) = api_server(vec![refusal(DELETE, 409, "Conflict")]);
     let end = time("2030-01-01T00:30:00Z");
-    expire(&client, &caches, &Lives::default(), &ephemeron(), end, end).await.expect("it is looked at again");
+    expire(&client, &caches, &fixtures::lives(), &ephemeron(), end, end)
+        .await
+        .expect("it is looked at again");
     drop(client);
     assert_eq!(server.await.expect("no defect").len(), 1, "neither route nor Pod are touched");
 }

@@ -20,8 +20,8 @@ use crate::resource::{
 };
 
 /// In the moments after a Pod became ready its endpoint, its route and the gateway follow one after
-/// the other; each of these stages is told only when it lasts longer than this.
-const SETTLING: TimeDelta = TimeDelta::seconds(2);
+/// the other; each of these stages is told only when that lasts longer than this.
+const SETTLING: TimeDelta = TimeDelta::seconds(10);
 /// That the end is near is told of lives that are so many times as long as the notice: the end of a
 /// short one surprises nobody, and telling it costs two requests.
 const NOTICE_WORTH: i32 = 12;
@@ -80,8 +80,9 @@ pub fn status(situation: &Situation<'_>, now: DateTime<Utc>) -> (EphemeronStatus
     let dated = |finding: Finding, r#type| {
         finding.condition(r#type, conditions::find(previous, r#type), generation, now)
     };
-    let (pod, mut available) = (dated(pod, POD_READY), dated(available, AVAILABLE));
-    let settles_in = settle(previous, &pod, &mut available, now);
+    let pod = dated(pod, POD_READY);
+    let (available, settles_in) = settle(previous, &pod, available, now);
+    let available = dated(available, AVAILABLE);
     let (expiring, notice_in) = expiring(situation, now);
     let ours = [POD_READY, AVAILABLE, EXPIRING];
     let others = previous.iter().filter(|known| !ours.contains(&known.r#type.as_str()));
@@ -268,35 +269,31 @@ fn article(kind: &str) -> &'static str {
     if matches!(kind, "HTTPRoute" | "Ingress") { "an" } else { "a" }
 }
 
-/// Keeps the previous words on availability while the stages after the Pod's readiness pass;
-/// returns when they must be told.
+/// While the stages after the Pod's readiness pass, one word stands for all of them; returns when they
+/// must be told one by one. What was available and is not any more is told at once.
 fn settle(
     previous: &[Condition],
     pod: &Condition,
-    available: &mut Condition,
+    available: Finding,
     now: DateTime<Utc>,
-) -> Option<TimeDelta> {
-    let known = conditions::find(previous, AVAILABLE)?;
-    let passes = ["EndpointsNotReady", "RouteNotAccepted", "URLNotAnswering", "ProbeAddressUnreachable"]
-        .contains(&available.reason.as_deref()?);
-    if !passes
-        || available.status == known.status
-            && available.reason == known.reason
-            && available.message == known.message
-    {
-        return None;
+) -> (Finding, Option<TimeDelta>) {
+    let passes = matches!(
+        available.reason,
+        Reason::EndpointsNotReady
+            | Reason::RouteNotAccepted
+            | Reason::URLNotAnswering
+            | Reason::ProbeAddressUnreachable
+    );
+    if !passes || conditions::is_true(previous, AVAILABLE) {
+        return (available, None);
     }
-    // A status that flips is written at once, and the words with it.
-    if known.status == "True" || !conditions::is_true(previous, POD_READY) || pod.status != "True" {
-        return None;
+    match pod.last_transition_time.map(|since| SETTLING - (now - since)) {
+        Some(left) if left > TimeDelta::zero() => {
+            let text = "the Pod is ready; its endpoint, its route and the gateway follow";
+            (Finding::no(Reason::Connecting, text), Some(left))
+        }
+        _ => (available, None),
     }
-    let left = SETTLING - (now - pod.last_transition_time?);
-    if left <= TimeDelta::zero() || known.observed_generation != available.observed_generation {
-        return None;
-    }
-    available.reason.clone_from(&known.reason);
-    available.message.clone_from(&known.message);
-    Some(left)
 }
 
 /// Where to open the service; None while nothing routes to it.

@@ -1,22 +1,40 @@
 //! Tells why a watch does not work, once, with what to do about it, and when it works again.
 
-use kube::runtime::watcher::{Error, Event};
+use std::sync::Arc;
+
+use kube::{
+    core::error_boundary::InvalidObject,
+    runtime::watcher::{Error, Event},
+};
+
+use super::metrics::{Kind, Metrics};
+use crate::health::Readiness;
 
 /// The trouble that one watch is in.
 pub struct Trouble {
     kind: String,
     told: Option<String>,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
 }
 
 impl Trouble {
     /// For the watch of this kind.
-    pub fn new(kind: String) -> Self {
-        Self { kind, told: None }
+    pub fn new(kind: String, metrics: Arc<Metrics>, readiness: Readiness) -> Self {
+        Self { kind, told: None, metrics, readiness }
+    }
+
+    fn label(&self) -> Kind {
+        Kind::of(&self.kind)
     }
 
     /// Tells an error, unless it is the one that was told last.
     pub fn report(&mut self, error: &Error) {
         let Some(message) = explain(&self.kind, error) else { return };
+        self.metrics.watch_failed(self.label());
+        if matches!(error, Error::InitialListFailed(_)) {
+            self.readiness.lacks(self.label().as_str(), message.clone());
+        }
         if self.told.as_ref() != Some(&message) {
             tracing::warn!("{message}; trying again");
             self.told = Some(message);
@@ -26,8 +44,20 @@ impl Trouble {
     /// Tells that the watch works again.
     pub fn over<K>(&mut self, event: &Event<K>) {
         if !matches!(event, Event::Init) && self.told.take().is_some() {
+            self.readiness.has(self.label().as_str());
             tracing::info!("{} can be read now", self.kind);
         }
+    }
+
+    /// Tells of an object that cannot be read.
+    pub fn unreadable(&self, object: &InvalidObject) {
+        self.metrics.unreadable(self.label());
+        tracing::warn!(
+            kind = self.kind,
+            name = object.metadata.name.as_deref().unwrap_or_default(),
+            error = %object.error,
+            "an object cannot be read: correct it, or delete it"
+        );
     }
 }
 

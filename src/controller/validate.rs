@@ -67,18 +67,20 @@ pub fn validate<'a>(ephemeron: &'a Ephemeron, settings: &Settings) -> Result<Val
 fn host(ephemeron: &Ephemeron, settings: &Settings) -> String {
     let name = ephemeron.name();
     let annotation = |key: &str| ephemeron.metadata.annotations.as_ref()?.get(key).cloned();
+    // A status can be written by hand.
+    let is_its_own = |host: &String| {
+        let domain = host.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
+        domain.is_some_and(|domain| domain.parse::<Domain>().is_ok())
+    };
     ephemeron
         .status
         .as_ref()
         .and_then(|status| match &status.host {
             Some(host) => Some(host.clone()),
             None if status.conditions.is_empty() => None,
-            None => annotation(HOST_ANNOTATION).filter(|host| {
-                host.strip_prefix(name)
-                    .and_then(|rest| rest.strip_prefix('.'))
-                    .is_some_and(|domain| domain.parse::<Domain>().is_ok())
-            }),
+            None => annotation(HOST_ANNOTATION),
         })
+        .filter(is_its_own)
         .unwrap_or_else(|| settings.domain.host(name))
 }
 
@@ -186,6 +188,7 @@ mod tests {
             "minimal.old.org",
             "a new domain moves nobody"
         );
+        assert_eq!(host(Some(json!({"host": "bank.example.org"})), "x"), "minimal.example.com", "by hand");
         assert_eq!(host(None, "bank.example.org"), "minimal.example.com", "anybody can annotate");
         let earlier = Some(json!({ "conditions": conditions }));
         assert_eq!(

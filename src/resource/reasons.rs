@@ -110,9 +110,12 @@ reasons! {
     PodReady: &[POD_READY], usual,
         "The Pod is ready.",
         "Nothing.";
-    EndpointsNotReady: AVAILABILITY, usual,
-        "The Pod is ready, but its Service has no ready endpoint yet.",
-        "Nothing: it follows in a moment. If it lasts, see the cluster's controller manager.";
+    Connecting: AVAILABILITY, usual,
+        "The Pod is ready; its endpoint, its route and the gateway follow.",
+        "Nothing: it takes a moment. After ten seconds the reason says what is missing.";
+    EndpointsNotReady: AVAILABILITY, trouble,
+        "The Pod is ready, but its Service has no ready endpoint.",
+        "See the cluster's controller manager, which publishes endpoints.";
     NoGateway: AVAILABILITY, trouble,
         "No Gateway or ingress class can serve the host.",
         "Create a Gateway, or name one by EPHEMERON_GATEWAY; `run --check` says what is there.";

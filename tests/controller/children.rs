@@ -50,6 +50,80 @@ pub fn cases(cases: &mut Cases) {
     cases.add("children::a_deleted_service_comes_back", |world| deleted::<Service>(world));
     cases.add("children::a_deleted_route_comes_back", |world| deleted::<HttpRoute>(world));
 
+    cases.add("children::a_pod_that_fails_is_replaced", |world| async move {
+        let cluster = &world.cluster;
+        let name = cluster.name("fails");
+        cluster
+            .apply(&manifest(&name, "30m", "readinessProbe: {path: /ready}"))
+            .await
+            .expect("it is accepted");
+        cluster.available(&name).await;
+        let pods = Api::<Pod>::namespaced(cluster.client.clone(), "default");
+        // One of the few things in a Pod that a neighbour can change: it ends the Pod for good.
+        let deadline = Patch::Merge(json!({"spec": {"activeDeadlineSeconds": 1}}));
+        pods.patch(&name, &PatchParams::default(), &deadline).await.expect("it is accepted");
+        until("another is there", || async { pods.get_opt(&format!("{name}.1")).await.expect("an answer") })
+            .await;
+        cluster.gone(&pods, &name).await;
+        cluster.available(&name).await;
+        cluster.answers(&format!("http://{name}.localhost/"), None, 200).await;
+        cluster.delete(&name).await;
+    });
+
+    cases.add("children::a_pod_on_a_lost_node_is_replaced", |world| async move {
+        let cluster = &world.cluster;
+        let name = cluster.name("lost");
+        cluster
+            .apply(&manifest(&name, "30m", "readinessProbe: {path: /ready}"))
+            .await
+            .expect("it is accepted");
+        let first = cluster.available(&name).await;
+        let pods = Api::<Pod>::namespaced(cluster.client.clone(), "default");
+        // As on a lost node: it is being deleted, and does not go.
+        let keep = Patch::Merge(json!({"metadata": {"finalizers": ["example.com/keep"]}}));
+        pods.patch(&name, &PatchParams::default(), &keep).await.expect("it is accepted");
+        pods.delete(&name, &DeleteParams::default()).await.expect("it is deleted");
+        until("another is there", || async { pods.get_opt(&format!("{name}.1")).await.expect("an answer") })
+            .await;
+        cluster.available(&name).await;
+        cluster.answers(&format!("http://{name}.localhost/"), None, 200).await;
+
+        // A successor of the Ephemeron finds the name of its Pod taken by the one that does not go.
+        cluster.delete(&name).await;
+        cluster.gone(&cluster.ephemerons(), &name).await;
+        cluster
+            .apply(&manifest(&name, "30m", "readinessProbe: {path: /ready}"))
+            .await
+            .expect("it is accepted");
+        let second = cluster.available(&name).await;
+        assert_ne!(first.metadata.uid, second.metadata.uid);
+        assert!(pods.get_opt(&name).await.expect("an answer").is_some(), "the lost one is still there");
+        let let_go = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        pods.patch(&name, &PatchParams::default(), &let_go).await.expect("it is accepted");
+        cluster.delete(&name).await;
+    });
+
+    cases.add("children::labels_of_a_pod_are_given_back", |world| async move {
+        let cluster = &world.cluster;
+        let name = cluster.name("labels");
+        cluster
+            .apply(&manifest(&name, "30m", "readinessProbe: {path: /ready}"))
+            .await
+            .expect("it is accepted");
+        cluster.available(&name).await;
+        let gone = "app.kubernetes.io/managed-by- ephemerons.qualified.io/name-";
+        cluster.kubectl(&format!("-n default label pod {name} {gone}")).await;
+        let pods = Api::<Pod>::namespaced(cluster.client.clone(), "default");
+        until("the labels are back", || async {
+            let labels = pods.get(&name).await.ok()?.metadata.labels.unwrap_or_default();
+            labels.contains_key("ephemerons.qualified.io/name").then_some(())
+        })
+        .await;
+        cluster.available(&name).await;
+        cluster.answers(&format!("http://{name}.localhost/"), None, 200).await;
+        cluster.delete(&name).await;
+    });
+
     cases.add("children::go_with_the_ephemeron", |world| async move {
         let cluster = &world.cluster;
         let name = cluster.name("deleted");

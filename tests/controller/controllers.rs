@@ -17,7 +17,8 @@ use crate::cluster::{Cluster, until};
 pub struct Controllers(Vec<Controller>);
 
 impl Controllers {
-    /// Starts them: as users do, for a second gateway, and for Ingresses.
+    /// Starts them: as users do, for a second gateway, for Ingresses, and one that does not wait long
+    /// for a Pod to become ready.
     pub async fn start(cluster: &Cluster) -> Result<Self, String> {
         let node = cluster.env("NODE_ADDRESS");
         let controllers = [
@@ -36,6 +37,11 @@ impl Controllers {
                     // Traefik publishes no address in Ingresses.
                     ("EPHEMERON_PROBE_ADDRESS", node),
                 ],
+            ),
+            Controller::start(
+                cluster,
+                "localhost",
+                &[("EPHEMERON_SELECTOR", "controller=impatient"), ("EPHEMERON_READY_WITHIN", "3s")],
             ),
         ];
         for controller in &controllers {
@@ -70,6 +76,8 @@ impl Controller {
     pub fn start_with(env: &[(&str, &str)]) -> Self {
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_run")])
+            // Several run at once.
+            .env("EPHEMERON_LISTEN", "127.0.0.1:0")
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

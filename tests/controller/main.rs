@@ -12,9 +12,13 @@ mod children;
 mod cluster;
 mod contract;
 mod controllers;
+mod hammer;
 mod life;
+mod moves;
 mod programs;
 mod routing;
+mod time;
+mod troubles;
 
 use std::{future::Future, process::ExitCode, sync::Arc};
 
@@ -77,7 +81,10 @@ fn main() -> ExitCode {
     let mut together = cases();
     contract::cases(&mut together);
     routing::cases(&mut together);
+    moves::cases(&mut together);
+    troubles::cases(&mut together);
     life::cases(&mut together);
+    time::cases(&mut together);
     children::cases(&mut together);
     bad_input::cases(&mut together);
     programs::cases(&mut together);
@@ -85,7 +92,9 @@ fn main() -> ExitCode {
 
     let mut alone = cases();
     contract::alone(&mut alone);
+    moves::alone(&mut alone);
     programs::alone(&mut alone);
+    moves::without_gateway_api(&mut alone);
     arguments.test_threads = Some(1);
     let second = libtest_mimic::run(&arguments, alone.trials);
 
@@ -99,6 +108,7 @@ async fn prepare(arguments: &Arguments) -> Result<World, String> {
         return Ok(World { cluster, controllers: Controllers::default() });
     }
     cluster.clean().await;
+    cluster.apply(troubles::OBJECTS).await?;
     let controllers = Controllers::start(&cluster).await?;
     Ok(World { cluster, controllers })
 }

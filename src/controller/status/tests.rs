@@ -78,6 +78,7 @@ impl Scene {
             applied: Applied {
                 pod: ready_pod(),
                 service: Child::Ours(Arc::new(serde_json::from_value(metadata).expect("a Service"))),
+                replaced: false,
                 next_pod: None,
                 http_route: Some(route(&json!([word("main", "example.com/main", ACCEPTED)]))),
                 ingress: None,
@@ -92,8 +93,16 @@ impl Scene {
     }
 
     fn status(&self, now: DateTime<Utc>) -> (EphemeronStatus, Option<TimeDelta>) {
+        self.status_after(&self.ephemeron, now)
+    }
+
+    fn status_after(
+        &self,
+        ephemeron: &Ephemeron,
+        now: DateTime<Utc>,
+    ) -> (EphemeronStatus, Option<TimeDelta>) {
         let settings = fixtures::settings();
-        let valid = validate(&self.ephemeron, &settings).expect("valid");
+        let valid = validate(ephemeron, &settings).expect("valid");
         let pod = match &self.applied.pod {
             Child::Ours(pod) => {
                 pod::judge(
@@ -114,8 +123,8 @@ impl Scene {
             moving: self.moving.as_ref(),
         };
         let situation = Situation {
-            ephemeron: &self.ephemeron,
-            end: self.ephemeron.expiration_time(),
+            ephemeron,
+            end: ephemeron.expiration_time(),
             held: self.held,
             notice: self.notice,
             routing: &self.routing,
@@ -132,7 +141,11 @@ impl Scene {
     }
 
     fn available(&self) -> (String, String) {
-        let (status, _) = self.status(at(0));
+        let mut long_ready = Self { ephemeron: self.ephemeron.clone(), ..Self::new() };
+        long_ready.write(at(-3_600));
+        let previous = long_ready.ephemeron.status.as_mut().expect("a status");
+        previous.conditions.retain(|one| one.r#type == POD_READY);
+        let (status, _) = self.status_after(&long_ready.ephemeron, at(0));
         let found = conditions::find(&status.conditions, AVAILABLE).expect("it is there").clone();
         (found.reason.unwrap_or_default(), found.message.unwrap_or_default())
     }
@@ -266,22 +279,21 @@ fn the_stages_after_readiness_are_told_only_if_they_last() {
     scene.write(at(0));
     scene.applied.pod = ready_pod();
     let ready = scene.write(at(10));
-    let available =
-        |status: &EphemeronStatus| conditions::find(&status.conditions, AVAILABLE).cloned().expect("it");
-    assert_eq!(
-        available(&ready).reason.as_deref(),
-        Some("EndpointsNotReady"),
-        "it comes with the flip of PodReady"
-    );
+    let reason = |status: &EphemeronStatus| {
+        conditions::find(&status.conditions, AVAILABLE).and_then(|one| one.reason.clone()).unwrap_or_default()
+    };
+    assert_eq!(reason(&ready), "Connecting", "it comes with the flip of PodReady");
     scene.endpoint_ready = true;
     scene.reachability = Some(Reachability::Unknown);
     let (soon, wake) = scene.status(at(11));
     assert_eq!(soon, ready, "not worth a write yet");
-    assert_eq!(wake, Some(TimeDelta::seconds(1)), "but it is looked at again");
-    let (later, wake) = scene.status(at(12));
-    assert_eq!((available(&later).reason.as_deref(), wake), (Some("URLNotAnswering"), None));
+    assert_eq!(wake, Some(TimeDelta::seconds(9)), "but it is looked at again");
+    let (later, wake) = scene.status(at(20));
+    assert_eq!((reason(&later).as_str(), wake), ("URLNotAnswering", None));
     scene.reachability = Some(Reachability::Answered);
-    assert_eq!(available(&scene.status(at(11)).0).status, "True", "success is told at once");
+    assert_eq!(reason(&scene.write(at(11))), "Available", "success is told at once");
+    scene.endpoint_ready = false;
+    assert_eq!(reason(&scene.status(at(12)).0), "EndpointsNotReady", "and so is its end");
 }
 
 #[test]

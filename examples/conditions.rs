@@ -1,0 +1,5 @@
+//! Prints docs/reference/conditions.md.
+
+fn main() {
+    print!("{}", ephemeron::resource::reference::conditions());
+}
