@@ -1,6 +1,8 @@
 //! Many services asked for at once: how soon they can be reached, beside a script that makes the same
 //! objects itself.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -9,8 +11,7 @@ use crate::{
     acceptor::{self, Acceptor},
     crowd, fake_nodes,
     floor::Documents,
-    lives,
-    process::Usage,
+    lives, process,
     report::{Figure, Goal, Row},
     spread::Spread,
 };
@@ -27,8 +28,8 @@ struct Run {
     seconds: Vec<f64>,
     per_second: f64,
     spread: Spread,
-    /// Processor time of the controller, in seconds.
-    cpu: f64,
+    /// Processor time of each program for each of them, in ms.
+    cpu: BTreeMap<String, f64>,
 }
 
 /// Measures floor and project in turn, for each size.
@@ -72,7 +73,7 @@ async fn pairs_of(
     for pair in 0..pairs {
         for is_floor in [pair % 2 == 0, pair % 2 == 1] {
             let names = crowd::names(cluster, "crowd", count);
-            let before = Usage::of(pid);
+            let before = process::all(cluster, pid);
             let mut seconds = if is_floor {
                 crowd::floor(cluster, &names, &documents).await
             } else {
@@ -80,7 +81,7 @@ async fn pairs_of(
             };
             seconds.sort_by(f64::total_cmp);
             let spread = Spread::of(seconds.iter().copied());
-            let cpu = Usage::of(pid).cpu - before.cpu;
+            let cpu = used(&before, process::all(cluster, pid), count);
             let run = Run { per_second: lives::as_f64(count) / spread.max, seconds, spread, cpu };
             let side = if is_floor { "floor" } else { "project" };
             eprintln!("  {count} by the {side}: {:.1}/s, P99 {:.2} s", run.per_second, spread.p99);
@@ -90,6 +91,19 @@ async fn pairs_of(
     }
     controller.stop().await;
     (floor, project)
+}
+
+fn used(
+    before: &BTreeMap<String, f64>,
+    mut after: BTreeMap<String, f64>,
+    count: usize,
+) -> BTreeMap<String, f64> {
+    for (name, cpu) in &mut after {
+        let seconds = *cpu - before.get(name).copied().unwrap_or_default();
+        *cpu = (seconds * 1e6 / lives::as_f64(count)).round() / 1000.0;
+    }
+    after.retain(|_, cpu| *cpu > 0.0);
+    after
 }
 
 fn compare(count: usize, floor: &[Run], project: &[Run]) -> [Row; 3] {
@@ -108,8 +122,11 @@ fn tell<'a>(side: &'a str, runs: &'a [Run]) -> impl Iterator<Item = String> + 'a
     runs.iter().map(move |run| {
         let Run { per_second, spread, cpu, .. } = run;
         format!(
-            "  {side}: {per_second:.1}/s, P50 {:.2} s, P99 {:.2} s, last {:.2} s; CPU of the controller {cpu:.2} s",
-            spread.median, spread.p99, spread.max
+            "  {side}: {per_second:.1}/s, P50 {:.2} s, P99 {:.2} s, last {:.2} s; CPU in ms for each: {}",
+            spread.median,
+            spread.p99,
+            spread.max,
+            json!(cpu)
         )
     })
 }

@@ -1,6 +1,6 @@
 //! What a process has used, by /proc; and the programs of the node, by the cluster's tool.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use serde::Serialize;
 use tokio::process::Command;
@@ -36,6 +36,26 @@ impl Usage {
         };
         Self { cpu: (ticks(14) + ticks(15)) / TICKS, memory: megabytes("VmRSS:"), peak: megabytes("VmHWM:") }
     }
+}
+
+/// Processor time so far, in seconds, of every program of the cluster, of the controller, and of this
+/// process, by name.
+pub fn all(cluster: &Cluster, controller: u32) -> BTreeMap<String, f64> {
+    let mut all = BTreeMap::from([
+        ("controller".to_owned(), Usage::of(controller).cpu),
+        ("this benchmark".to_owned(), Usage::of(std::process::id()).cpu),
+    ]);
+    let folder = format!("{}/", cluster.env("BIN"));
+    for entry in fs::read_dir("/proc").expect("processes").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // One that has ended meanwhile has none.
+        let line = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        let program = line.split('\0').next().unwrap_or_default();
+        if let Some(name) = program.strip_prefix(&folder) {
+            *all.entry(name.to_owned()).or_default() += Usage::of(pid).cpu;
+        }
+    }
+    all
 }
 
 /// Has the node's supervisor stop or start a program, and returns when that is done.

@@ -83,9 +83,9 @@ func kwokDown(ctx context.Context, c *Cluster) error {
 	})
 }
 
-// kwokWell looks at the last of the fake nodes.
+// kwokWell looks at the lease of the last of the fake nodes.
 func kwokWell(ctx context.Context, c *Cluster) error {
-	return c.get(ctx, "/api/v1/nodes/"+fakeNodeName(fakeNodes-1), &struct{}{})
+	return c.get(ctx, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/"+fakeNodeName(fakeNodes-1), &struct{}{})
 }
 
 func kwokProgram(program, kubeconfig string, stages []string) Program {
@@ -94,6 +94,8 @@ func kwokProgram(program, kubeconfig string, stages []string) Program {
 		"--kubeconfig=" + kubeconfig,
 		"--manage-nodes-with-annotation-selector=" + fakeMark + "=" + fakeValue,
 		"--cidr=" + fakePods,
+		// Without leases the nodes count as dead after 40 s, and their Pods as not ready.
+		"--node-lease-duration-seconds=40",
 		"--server-address=127.0.0.1:10247",
 	}
 	for _, stage := range stages {
