@@ -1,17 +1,21 @@
 //! The programs' settings: flags and environment variables, read and validated once. Their help
 //! texts are the reference.
 
-use std::{process::ExitCode, time::Duration};
+use std::{fs, process::ExitCode, time::Duration};
 
 use chrono::TimeDelta;
 use clap::{
-    CommandFactory, Parser, ValueEnum,
+    Args, CommandFactory, Parser, ValueEnum,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
 use crate::{
     controller::settings::{Expiry, ProbeChoice, RoutingChoice, Settings},
     health::Listen,
+    policy::{
+        Policy, Rules, Violation, annotations::Keys, images::Images, resources::Caps, security::Level,
+        template::Template,
+    },
     resource::{domain::Domain, lifetime::Lifetime},
 };
 
@@ -46,10 +50,6 @@ pub struct Run {
     #[arg(long, env = "EPHEMERON_SELECTOR", default_value = "")]
     pub selector: String,
 
-    /// Seconds that a container may take to stop.
-    #[arg(long, env = "EPHEMERON_GRACE_PERIOD", default_value = "5", value_parser = clap::value_parser!(u32).range(0..=3600))]
-    pub grace_period: u32,
-
     /// What happens when a time is over: `delete`, or `hold`: nothing is deleted, and conditions, log
     /// and metrics tell what would be. A wrong clock holds by itself.
     #[arg(long, env = "EPHEMERON_EXPIRY", default_value = "delete")]
@@ -75,6 +75,15 @@ pub struct Run {
     #[arg(long, env = "EPHEMERON_LISTEN", default_value = "127.0.0.1:8081")]
     pub listen: Listen,
 
+    /// The longest that an Ephemeron lives, whatever its spec says, such as 24h; those that have lived
+    /// longer end at once. Default: no limit.
+    #[arg(long, env = "EPHEMERON_MAX_LIFETIME", value_parser = max_lifetime)]
+    pub max_lifetime: Option<Lifetime>,
+
+    /// What the services' Pods may be.
+    #[command(flatten)]
+    pub pods: Pods,
+
     /// Look at permissions, definitions, gateway, probe address and DNS, print what is found with
     /// its remedy, and exit: with 0 if services can work, with 1 if not.
     #[arg(long)]
@@ -90,10 +99,82 @@ pub enum ExpiryChoice {
     Hold,
 }
 
+/// What the services' Pods may be.
+#[derive(Debug, Args)]
+pub struct Pods {
+    /// A file with a part of a pod template (YAML) that is laid under every service's: image pull
+    /// secrets, node selector, default resources and so on. An entry of `containers` with the name *
+    /// is for every container. Default: none.
+    #[arg(long, env = "EPHEMERON_POD_TEMPLATE", value_name = "FILE", value_parser = template_file)]
+    pub pod_template: Option<TemplateFile>,
+
+    /// The Pod Security Standard that every Pod keeps to: `baseline`, or `restricted`, where images
+    /// that run as root do not start.
+    #[arg(long, env = "EPHEMERON_POD_SECURITY", default_value = "baseline")]
+    pub pod_security: Level,
+
+    /// The images that may run, with commas between them: NAME (any tag), NAME:TAG, NAME@DIGEST, or a
+    /// prefix such as registry.example.com/team/*. `nginx` is docker.io/library/nginx.
+    #[arg(long, env = "EPHEMERON_IMAGES", default_value = "*")]
+    pub images: Images,
+
+    /// The annotations that an Ephemeron may give its Ingress, with commas between them: keys, or
+    /// prefixes such as example.com/*; or `none`.
+    #[arg(long, env = "EPHEMERON_INGRESS_ANNOTATIONS", default_value = "*")]
+    pub ingress_annotations: Keys,
+
+    /// The most that a container may ask for, such as cpu=2,memory=4Gi,ephemeral-storage=10Gi; it is
+    /// the limit of one that has none. Default: no limit.
+    #[arg(long, env = "EPHEMERON_MAX_RESOURCES")]
+    pub max_resources: Option<Caps>,
+
+    /// Seconds that a container may take to stop.
+    #[arg(long, env = "EPHEMERON_GRACE_PERIOD", default_value = "5", value_parser = clap::value_parser!(u32).range(0..=3600))]
+    pub grace_period: u32,
+}
+
+/// A partial pod template, and where it is.
+#[derive(Clone, Debug)]
+pub struct TemplateFile {
+    path: String,
+    template: Template,
+}
+
+/// The pod template of the installation is against its own policy.
+#[derive(Debug, thiserror::Error)]
+#[error("EPHEMERON_POD_TEMPLATE (or --pod-template) cannot be {path:?}: {why}")]
+pub struct ContradictoryTemplate {
+    path: String,
+    why: Violation,
+}
+
+impl Pods {
+    /// The policy of these settings.
+    ///
+    /// # Errors
+    ///
+    /// The template goes beyond what the others allow.
+    pub fn policy(&self) -> Result<Policy, ContradictoryTemplate> {
+        let rules = Rules {
+            template: self.pod_template.as_ref().map(|file| file.template.clone()),
+            level: self.pod_security,
+            images: self.images.clone(),
+            ingress_annotations: self.ingress_annotations.clone(),
+            caps: self.max_resources.clone().unwrap_or_default(),
+            grace_period: Duration::from_secs(self.grace_period.into()),
+        };
+        Policy::new(rules).map_err(|why| {
+            let path = self.pod_template.as_ref().map(|file| file.path.clone()).unwrap_or_default();
+            ContradictoryTemplate { path, why }
+        })
+    }
+}
+
 impl Run {
-    /// The controller's settings; `namespace` is the one to use where none is set.
+    /// The controller's settings; `namespace` is the one to use where none is set, `policy` that of
+    /// [`Pods`].
     #[must_use]
-    pub fn settings(self, namespace: &str) -> Settings {
+    pub fn settings(self, policy: Policy, namespace: &str) -> Settings {
         Settings {
             domain: self.domain,
             namespace: self.namespace.unwrap_or_else(|| namespace.into()),
@@ -101,7 +182,6 @@ impl Run {
             routing: self.gateway,
             ingress_class: self.ingress_class,
             probe: self.probe_address.unwrap_or(ProbeChoice::Published),
-            grace_period: Duration::from_secs(self.grace_period.into()),
             expiry: match self.expiry {
                 ExpiryChoice::Delete => Expiry::Delete,
                 ExpiryChoice::Hold => Expiry::Hold,
@@ -109,6 +189,8 @@ impl Run {
             notice: TimeDelta::seconds(self.expiring_soon.as_secs()),
             ready_within: TimeDelta::seconds(self.ready_within.as_secs()),
             request_timeout: self.request_timeout,
+            policy,
+            max_lifetime: self.max_lifetime,
         }
     }
 }
@@ -116,6 +198,18 @@ impl Run {
 /// A duration of the Gateway API (GEP-2257).
 fn duration(text: &str) -> Result<String, String> {
     text.parse::<gateway_api::Duration>().map(|_| text.to_owned())
+}
+
+fn max_lifetime(text: &str) -> Result<Lifetime, String> {
+    let longest: Lifetime = text.parse().map_err(|error| format!("{error}"))?;
+    if longest.as_secs() > 0 { Ok(longest) } else { Err("nothing could live: write more than 0".into()) }
+}
+
+/// Reads the file as a partial pod template.
+fn template_file(path: &str) -> Result<TemplateFile, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    let template = text.parse().map_err(|error| format!("{error}"))?;
+    Ok(TemplateFile { path: path.into(), template })
 }
 
 /// Reads a program's settings from its arguments and environment.

@@ -34,6 +34,7 @@ pub mod settings;
 mod status;
 mod target;
 mod telling;
+mod template;
 mod trouble;
 mod validate;
 
@@ -63,6 +64,7 @@ use tokio::{
     time,
 };
 
+use apply::Mending;
 use caches::{Caches, Listeners};
 use clock::Clock;
 use complaints::Complaints;
@@ -97,6 +99,7 @@ struct Context {
     routing: watch::Receiver<Option<Arc<Routing>>>,
     prober: Prober,
     complaints: Complaints,
+    mending: Mending,
     teller: Teller,
     lives: Lives,
     keeper: Arc<Keeper>,
@@ -171,8 +174,11 @@ pub async fn run(
         readiness: readiness.clone(),
     };
     let caches = Arc::new(Caches::default());
-    let counted = Arc::clone(&caches);
-    metrics.count_phases(move || counted.ephemerons.all().into_iter().map(|one| Phase::of(&one, Utc::now())));
+    let (counted, by) = (Arc::clone(&caches), settings.clone());
+    metrics.count_phases(move || {
+        let (all, now) = (counted.ephemerons.all(), Utc::now());
+        all.into_iter().map(|one| Phase::of(&one, by.end_of(&one), now)).collect::<Vec<_>>()
+    });
     caches.watch(&watching, &settings, &gateway_api, &listeners, &mut tasks);
     let (routing_sender, routing) = watch::channel(None);
     tasks.spawn(choosing::keep_choosing(
@@ -192,6 +198,7 @@ pub async fn run(
         routing,
         prober: Prober::new(listeners),
         complaints: Complaints::default(),
+        mending: Mending::default(),
         lives: Lives::new(Arc::clone(&metrics)),
         keeper,
         metrics,
@@ -251,7 +258,8 @@ async fn ready(context: &Context) {
 /// Tells the end of every Ephemeron that is seen to be gone.
 async fn tell_ends(context: Arc<Context>, mut ends: mpsc::UnboundedReceiver<Arc<Ephemeron>>) {
     while let Some(ephemeron) = ends.recv().await {
-        context.lives.gone(&ephemeron, ephemeron.expiration_time(), (context.now)());
+        let end = context.settings.end_of(&ephemeron);
+        context.lives.gone(&ephemeron, end, (context.now)());
     }
 }
 
@@ -303,8 +311,9 @@ fn bounded(
     let name = key.metadata.name.clone().unwrap_or_default();
     let (began, metrics) = (time::Instant::now(), Arc::clone(&context.metrics));
     tokio::spawn(async move {
-        let action =
-            time::timeout(TIMEOUT, reconcile(&name, &context)).await.map_err(|_| Error::Timeout)??;
+        let action = time::timeout(TIMEOUT, Box::pin(reconcile(&name, &context)))
+            .await
+            .map_err(|_| Error::Timeout)??;
         Ok(action)
     })
     .map(move |end| {
@@ -325,7 +334,7 @@ fn retry(key: Arc<Key>, error: &Error, context: Arc<Context>) -> Action {
     let pause = context.failed(name);
     tracing::warn!(ephemeron = name, error = %chain(error), retry_in = ?pause, "reconcile failed");
     let Some(ephemeron) = context.caches.ephemerons.get(name) else { return Action::requeue(pause) };
-    let left = ephemeron.expiration_time().map(|end| (end - (context.now)()).to_std());
+    let left = context.settings.end_of(&ephemeron).map(|end| (end - (context.now)()).to_std());
     Action::requeue(match left {
         None => pause,
         Some(Ok(left)) => pause.min(round_up(left)),

@@ -3,6 +3,7 @@
 //! | room | what lives in it |
 //! | --- | --- |
 //! | [`resource`] | the custom resource, its conditions, and every label and annotation key of ours |
+//! | [`policy`] | what a Pod may be in an installation: template, images, caps, Pod Security |
 //! | [`controller`] | brings Ephemerons about, and deletes them when their time is over |
 //! | [`config`] | the programs' flags and variables |
 //! | [`client`] | how the programs find the API server |
@@ -13,17 +14,20 @@
 //!
 //! ```text
 //! bin        -> everything
-//! config     -> controller::settings, health, resource
-//! controller -> health, resource
+//! config     -> controller::settings, health, policy, resource
+//! controller -> health, policy, resource
+//! policy     -> resource
 //! resource, client, health, telemetry -> nothing in the crate
 //! ```
 //!
-//! Inside the controller the pure middle (`desired`, `status`, `routing`, `validate`, `drift`) has
-//! neither a client nor a clock nor a runtime in it; `tests/structure.rs` checks both rules.
+//! The policy and, inside the controller, the pure middle (`template`, `desired`, `status`, `routing`,
+//! `validate`, `drift`) have neither a client nor a clock nor a runtime in them; `tests/structure.rs`
+//! checks both rules.
 
 pub mod client;
 pub mod config;
 pub mod controller;
 pub mod health;
+pub mod policy;
 pub mod resource;
 pub mod telemetry;

@@ -2,6 +2,7 @@
 
 pub mod conditions;
 pub mod domain;
+pub mod labels;
 pub mod lifetime;
 pub mod reasons;
 pub mod reference;

@@ -7,9 +7,10 @@ use std::{fs, path::Path};
 /// A room, and what it may import of the crate.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("client", &[]),
-    ("config", &["controller::settings", "health", "resource"]),
-    ("controller", &["controller", "health", "resource"]),
+    ("config", &["controller::settings", "health", "policy", "resource"]),
+    ("controller", &["controller", "health", "policy", "resource"]),
     ("health", &[]),
+    ("policy", &["policy", "resource"]),
     ("resource", &["resource"]),
     ("telemetry", &[]),
 ];
@@ -25,7 +26,9 @@ const PURE: &[&str] = &[
     "controller/settings",
     "controller/status",
     "controller/target",
+    "controller/template",
     "controller/validate",
+    "policy",
     "resource",
 ];
 
@@ -62,21 +65,20 @@ fn code(text: &str) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// The members of an import list, each with the braces inside of it.
-fn members(list: &str) -> Vec<String> {
-    let (mut found, mut depth) = (vec![String::new()], 0);
+/// The items of a list of imports, whose own lists stay whole: `a::B,c::{D,E}};…` is `a::B` and `c::{D,E}`.
+fn items(list: &str) -> Vec<String> {
+    let (mut items, mut depth) = (vec![String::new()], 0);
     for char in list.chars() {
         match char {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            _ => {}
-        }
-        match (char, depth) {
-            (',', 0) => found.push(String::new()),
-            _ => found.last_mut().expect("a member").push(char),
+            '}' if depth == 0 => break,
+            ',' if depth == 0 => items.push(String::new()),
+            char => {
+                depth += i32::from(char == '{') - i32::from(char == '}');
+                items.iter_mut().last().expect("an item").push(char);
+            }
         }
     }
-    found
+    items
 }
 
 #[test]
@@ -88,10 +90,7 @@ fn rooms_import_only_what_they_may() {
             // One import may span lines: fold it into one, and its braces with it.
             let folded = code(&text).split_whitespace().collect::<String>();
             for import in folded.split("crate::").skip(1) {
-                let imports: Vec<String> = match import.strip_prefix('{') {
-                    Some(list) => members(list.split(';').next().unwrap_or_default()),
-                    None => vec![import.to_owned()],
-                };
+                let imports = import.strip_prefix('{').map_or_else(|| vec![import.to_owned()], items);
                 let top = |import: &String| {
                     import.chars().next().is_some_and(char::is_lowercase) && import.contains("::")
                 };

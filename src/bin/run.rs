@@ -7,6 +7,7 @@ use ephemeron::{
     config::{self, Run},
     controller::{self, metrics::Metrics},
     health::{Answers, Listen, Readiness, Server},
+    policy::Policy,
     telemetry,
 };
 use prometheus_client::registry::Registry;
@@ -20,7 +21,14 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(code) => return code,
     };
-    match start(options) {
+    let policy = match options.pods.policy() {
+        Ok(policy) => policy,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    match start(options, policy) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{error:#}");
@@ -30,11 +38,11 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn start(options: Run) -> anyhow::Result<ExitCode> {
+async fn start(options: Run, policy: Policy) -> anyhow::Result<ExitCode> {
     telemetry::init();
     let config = client::config("ephemeron-controller").await?;
     let (check, listen) = (options.check, options.listen);
-    let settings = options.settings(&config.default_namespace);
+    let settings = options.settings(policy, &config.default_namespace);
     if check {
         let findings = controller::check::check(&settings, config).await;
         println!("{findings}");

@@ -2,8 +2,9 @@
 //! touches what is not ours.
 
 mod child;
+mod mending;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use gateway_api::httproutes::HttpRoute;
@@ -24,7 +25,8 @@ use super::{
 use crate::resource::{Ephemeron, conditions::Reason};
 
 pub use child::{ApplyError, delete};
-use child::{bring_about, relabel};
+use child::{Writer, bring_about, relabel};
+pub use mending::Mending;
 
 /// A predecessor's Pod that is still there so long after it should have ended is on a lost node: its
 /// name is not waited for any longer.
@@ -54,8 +56,8 @@ pub struct Applied {
     pub pod: Child<Pod>,
     /// Whether another Pod was made in the place of one that is of no use any more.
     pub replaced: bool,
-    /// When the next Pod is made, if this one is of no use any more.
-    pub next_pod: Option<DateTime<Utc>>,
+    /// When to look again: to make the next Pod, or to set right what is changed again and again.
+    pub again: Option<DateTime<Utc>>,
     /// The Service.
     pub service: Child<Service>,
     /// The HTTPRoute, where there should be one.
@@ -89,51 +91,57 @@ impl<K> Child<K> {
 pub async fn apply(
     client: &Client,
     caches: &Caches,
+    mending: &Mending,
     owner: &Ephemeron,
     desired: Desired,
     observed: &Observed,
     now: DateTime<Utc>,
 ) -> Result<Applied, ApplyError> {
+    let writer = &Writer::new(client, owner, mending, now);
     let pods: Vec<Arc<Pod>> =
         observed.pods.iter().filter(|pod| whose(pod.as_ref(), owner) == Whose::Ours).cloned().collect();
+    // The installation's template is for Pods that are made: what it says of labels may be new.
+    let labels = desired.service.metadata.labels.iter().chain(&owner.spec.service.pod_labels);
+    let labels = labels.flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
     // Before the Service selects by them.
     for pod in &pods {
-        relabel(client, &caches.pods, pod, &desired.pod).await?;
+        relabel(writer, &caches.pods, pod, &labels).await?;
     }
     let route = Box::pin(async {
         Ok(match desired.route {
             Some(DesiredRoute::HttpRoute(route)) => {
                 let live = observed.http_route.as_ref();
-                (Some(bring_about(client, &caches.http_routes, owner, route, live).await?), None)
+                (Some(bring_about(writer, &caches.http_routes, route, live).await?), None)
             }
             Some(DesiredRoute::Ingress(ingress)) => {
                 let live = observed.ingress.as_ref();
-                (None, Some(bring_about(client, &caches.ingresses, owner, ingress, live).await?))
+                (None, Some(bring_about(writer, &caches.ingresses, ingress, live).await?))
             }
             None => (None, None),
         })
     });
     // Boxed: their states hold whole documents, and every reconcile that is under way has three.
     let (pod, service, route) = tokio::join!(
-        Box::pin(pod(client, caches, owner, desired.pod, &pods, now)),
-        Box::pin(bring_about(client, &caches.services, owner, desired.service, observed.service.as_ref())),
+        Box::pin(pod(writer, caches, desired.pod, &pods, &labels)),
+        Box::pin(bring_about(writer, &caches.services, desired.service, observed.service.as_ref())),
         route,
     );
     let ((pod, next_pod), (http_route, ingress)) = (pod?, route?);
+    let again = next_pod.into_iter().chain(writer.again()).min();
     let replaced = !pods.is_empty()
         && matches!(&pod, Child::Ours(now) if !pods.iter().any(|known| known.uid() == now.uid()));
-    Ok(Applied { pod, replaced, next_pod, service: service?, http_route, ingress })
+    Ok(Applied { pod, replaced, again, service: service?, http_route, ingress })
 }
 
 /// The Pod that runs the service: the one there is, or the next attempt.
 async fn pod(
-    client: &Client,
+    writer: &Writer<'_>,
     caches: &Caches,
-    owner: &Ephemeron,
     desired: Pod,
     pods: &[Arc<Pod>],
-    now: DateTime<Utc>,
+    labels: &BTreeMap<String, String>,
 ) -> Result<(Child<Pod>, Option<DateTime<Utc>>), ApplyError> {
+    let Writer { client, owner, now, .. } = *writer;
     for failed in attempts::replaced(pods) {
         delete(client, &caches.pods, owner, failed).await?;
     }
@@ -148,11 +156,11 @@ async fn pod(
         if attempt > 0 {
             tracing::info!(ephemeron = owner.name(), pod = wanted.name_any(), "making another Pod");
         }
-        match child::create(client, &caches.pods, owner, wanted).await? {
+        match child::create(writer, &caches.pods, wanted).await? {
             (Child::Going, Some(live)) if is_stuck(&live, now) => {}
             // One of ours that the cache had lost sight of.
             (Child::Ours(pod), Some(_)) => {
-                relabel(client, &caches.pods, &pod, &desired).await?;
+                relabel(writer, &caches.pods, &pod, labels).await?;
                 return Ok((Child::Ours(pod), None));
             }
             (child, _) => return Ok((child, None)),

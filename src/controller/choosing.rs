@@ -60,7 +60,10 @@ pub async fn keep_choosing(
                         parent.name
                     );
                 }
-                chosen => tracing::info!(route = ?chosen.as_status(), "routing chosen"),
+                chosen => {
+                    let Route { kind, parent } = chosen.as_status().unwrap_or_default();
+                    tracing::info!(kind, parent, "routing chosen");
+                }
             }
             caches.ephemerons.names().into_iter().for_each(|name| listeners.name(name));
         }

@@ -16,7 +16,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{moving::Move, routing::Routing, settings::Settings, validate::Valid};
+use super::{moving::Move, routing::Routing, settings::Settings, template::PORT_NAME, validate::Valid};
 use crate::resource::{Ephemeron, MANAGED_BY_LABEL, MANAGER, NAME_LABEL};
 
 /// The children as they should be.
@@ -38,9 +38,6 @@ pub enum DesiredRoute {
     /// By an ingress controller.
     Ingress(Ingress),
 }
-
-/// The name of the port in the Pod and the Service.
-const PORT_NAME: &str = "http";
 
 /// The children of this Ephemeron under this routing. It cannot fail: what could is checked before.
 /// While it is moved from one Gateway to another, its HTTPRoute is attached to both.
@@ -97,7 +94,7 @@ mod tests {
 
     fn documents(routing: &Routing, manifest: &str) -> Desired {
         let (ephemeron, settings) = (fixtures::ephemeron(manifest), fixtures::settings());
-        let valid = validate(&ephemeron, &settings).expect("a valid spec");
+        let valid = validate(&ephemeron, &settings, false).expect("a valid spec");
         let first = desired(&valid, routing, None, &settings);
         assert_eq!(first, desired(&valid, routing, None, &settings), "the same from the same");
         first
@@ -115,7 +112,7 @@ mod tests {
     #[test]
     fn a_move_between_gateways_has_both_parents() {
         let (ephemeron, settings) = (fixtures::ephemeron(fixtures::MINIMAL), fixtures::settings());
-        let valid = validate(&ephemeron, &settings).expect("a valid spec");
+        let valid = validate(&ephemeron, &settings, false).expect("a valid spec");
         let parents = |kind: &str, old: &str| {
             let from = crate::resource::Route { kind: kind.into(), parent: Some(old.into()) };
             let desired = desired(&valid, &Routing::Gateway(parent()), Some(&Move { from }), &settings);
@@ -134,6 +131,20 @@ mod tests {
         insta::assert_yaml_snapshot!("full-pod", desired.pod);
         let Some(DesiredRoute::Ingress(ingress)) = desired.route else { panic!("no Ingress") };
         insta::assert_yaml_snapshot!("full-ingress", ingress);
+    }
+
+    #[test]
+    fn our_labels_win() {
+        let (ephemeron, settings) = (fixtures::ephemeron(fixtures::FULL), fixtures::settings());
+        let mut valid = validate(&ephemeron, &settings, false).expect("a valid spec");
+        let admitted = valid.template.metadata.get_or_insert_default();
+        admitted.labels.get_or_insert_default().insert(NAME_LABEL.into(), "other".into());
+        admitted.annotations = Some(BTreeMap::from([("note".into(), "x".into())]));
+        let pod = desired(&valid, &Routing::Ingress { class: "traefik".into() }, None, &settings).pod;
+        let labels = pod.metadata.labels.unwrap_or_default();
+        assert_eq!(labels.get(NAME_LABEL).map(String::as_str), Some("full"));
+        assert_eq!(labels.get("team").map(String::as_str), Some("blue"));
+        assert_eq!(pod.metadata.annotations.unwrap_or_default().len(), 1);
     }
 
     #[test]

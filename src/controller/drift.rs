@@ -87,12 +87,12 @@ impl Repair for Ingress {
     }
 }
 
-/// Whether every label that is desired is there.
-pub fn has_labels(live: &ObjectMeta, desired: &ObjectMeta) -> bool {
+fn has_labels(live: &ObjectMeta, desired: &ObjectMeta) -> bool {
     has_all(live.labels.as_ref(), desired.labels.as_ref())
 }
 
-fn has_all(live: Option<&BTreeMap<String, String>>, wanted: Option<&BTreeMap<String, String>>) -> bool {
+/// Whether all that is wanted is there with its value.
+pub fn has_all(live: Option<&BTreeMap<String, String>>, wanted: Option<&BTreeMap<String, String>>) -> bool {
     wanted.into_iter().flatten().all(|(key, value)| live.and_then(|live| live.get(key)) == Some(value))
 }
 
@@ -114,7 +114,7 @@ mod tests {
 
     fn wanted(routing: &Routing) -> Desired {
         let (ephemeron, settings) = (fixtures::ephemeron(fixtures::FULL), fixtures::settings());
-        desired(&validate(&ephemeron, &settings).expect("valid"), routing, None, &settings)
+        desired(&validate(&ephemeron, &settings, false).expect("valid"), routing, None, &settings)
     }
 
     fn on_gateway() -> (Service, HttpRoute) {

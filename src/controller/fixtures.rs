@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-
 use prometheus_client::registry::Registry;
 
-use super::settings::{Expiry, ProbeChoice, RoutingChoice, Settings};
-use super::{life::Lives, metrics::Metrics};
-use crate::resource::Ephemeron;
+use super::{
+    life::Lives,
+    metrics::Metrics,
+    settings::{Expiry, ProbeChoice, RoutingChoice, Settings},
+};
+use crate::{
+    policy::{Policy, Rules},
+    resource::Ephemeron,
+};
 
 /// The least that an Ephemeron can say.
 pub const MINIMAL: &str = r"
@@ -60,10 +65,16 @@ pub fn settings() -> Settings {
         routing: RoutingChoice::Automatic,
         ingress_class: None,
         probe: ProbeChoice::Published,
-        grace_period: Duration::from_secs(5),
         expiry: Expiry::Delete,
         notice: TimeDelta::zero(),
         ready_within: TimeDelta::seconds(60),
         request_timeout: "0s".into(),
+        policy: policy(Rules::default()),
+        max_lifetime: None,
     }
+}
+
+/// The policy of these rules, with a grace period of 5 s.
+pub fn policy(rules: Rules) -> Policy {
+    Policy::new(Rules { grace_period: Duration::from_secs(5), ..rules }).expect("rules that go together")
 }

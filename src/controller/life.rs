@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::metrics::Metrics;
 use crate::resource::{
@@ -71,7 +71,9 @@ impl Lives {
 
 fn log(ephemeron: &Ephemeron, end: End) {
     let status = ephemeron.status.as_ref();
-    let text = |time: Option<DateTime<Utc>>| time.map(|time| time.to_rfc3339()).unwrap_or_default();
+    let text = |time: Option<DateTime<Utc>>| {
+        time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true)).unwrap_or_default()
+    };
     let created = ephemeron.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string());
     let owner = ephemeron.metadata.annotations.as_ref().and_then(|all| all.get(CREATED_BY_ANNOTATION));
     let available = status

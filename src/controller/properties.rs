@@ -170,7 +170,7 @@ fn world() -> impl Strategy<Value = World> {
 impl World {
     fn status(&self, ephemeron: &Ephemeron, now: DateTime<Utc>) -> (EphemeronStatus, Option<TimeDelta>) {
         let settings = fixtures::settings();
-        let valid = validate(ephemeron, &settings).expect("valid");
+        let valid = validate(ephemeron, &settings, false).expect("valid");
         let view =
             pod::View { ready_within: TimeDelta::seconds(60), complaint: self.complaint.as_deref(), now };
         let (finding, again) = match &self.pod {
@@ -180,7 +180,7 @@ impl World {
         let applied = Applied {
             pod: self.pod.clone(),
             replaced: false,
-            next_pod: None,
+            again: None,
             service: self.service.clone(),
             http_route: None,
             ingress: None,
@@ -243,7 +243,7 @@ proptest! {
     #[test]
     fn what_is_desired_is_deterministic(routing in routing(), moving: bool) {
         let (ephemeron, settings) = (fixtures::ephemeron(fixtures::FULL), fixtures::settings());
-        let valid = validate(&ephemeron, &settings).expect("valid");
+        let valid = validate(&ephemeron, &settings, false).expect("valid");
         let from = Route { kind: "HTTPRoute".into(), parent: Some("a/b/c".into()) };
         let moving = moving.then_some(Move { from });
         let once = || desired(&valid, &routing, moving.as_ref(), &settings);

@@ -6,11 +6,13 @@ use kube::runtime::controller::Action;
 use super::{
     Context, Error, FIRST_RETRY,
     apply::{self, Applied, Child},
+    attempts::has_failed,
     desired::desired,
     expire::{expire, remove_children},
     holding::Hold,
     moving,
     observe::{Observed, observe},
+    ownership::{Whose, whose},
     probe::Reachability,
     publish::publish,
     round_up,
@@ -32,7 +34,7 @@ const LONGEST_SLEEP: TimeDelta = TimeDelta::minutes(30);
 pub(super) async fn reconcile(name: &str, context: &Context) -> Result<Action, Error> {
     let Some(ephemeron) = context.caches.ephemerons.get(name) else { return Ok(Action::await_change()) };
     let now = (context.now)();
-    let end = ephemeron.expiration_time();
+    let end = context.settings.end_of(&ephemeron);
     let over = end.filter(|end| *end <= now);
     if ephemeron.metadata.deletion_timestamp.is_some() {
         return going(context, &ephemeron, end, now).await;
@@ -49,8 +51,9 @@ pub(super) async fn reconcile(name: &str, context: &Context) -> Result<Action, E
     };
     let Some(routing) = context.routing.borrow().clone() else { return Ok(Action::requeue(FIRST_RETRY)) };
     let frame = Frame { ephemeron: &ephemeron, end, held: held.as_deref(), routing: &routing };
-    let settled = match validate(&ephemeron, &context.settings) {
-        Ok(valid) => bring_about(context, &frame, &valid).await?,
+    let observed = observe(&context.caches, name);
+    let settled = match validate(&ephemeron, &context.settings, has_pod(&ephemeron, &observed)) {
+        Ok(valid) => bring_about(context, &frame, &valid, &observed).await?,
         Err(invalid) => {
             let (status, again) = status(&frame.situation(context, Err(&invalid)), now);
             publish(&context.client, &context.caches, &context.teller, &ephemeron, status).await?;
@@ -110,18 +113,18 @@ async fn bring_about(
     context: &Context,
     frame: &Frame<'_>,
     valid: &Valid<'_>,
+    observed: &Observed,
 ) -> Result<Option<TimeDelta>, Error> {
     let Context { settings, client, caches, .. } = context;
     let Frame { ephemeron, routing, .. } = *frame;
     let now = (context.now)();
-    let observed = observe(caches, ephemeron.name());
-    let begun = moving::begun(ephemeron, &observed, routing);
+    let begun = moving::begun(ephemeron, observed, routing);
     let mut wanted = desired(valid, routing, begun.as_ref(), settings);
-    let host_holder = caches.holder_of(&valid.host).filter(|_| !has_route(&observed, routing));
+    let host_holder = caches.holder_of(&valid.host).filter(|_| !has_route(observed, routing));
     if host_holder.is_some() {
         wanted.route = None;
     }
-    let applied = apply::apply(client, caches, ephemeron, wanted, &observed, now).await?;
+    let applied = apply::apply(client, caches, &context.mending, ephemeron, wanted, observed, now).await?;
     let (pod, pod_again) = pod_ready(context, ephemeron, &applied, now).await;
 
     let outcome = Outcome {
@@ -153,10 +156,10 @@ async fn bring_about(
         context.metrics.pod_replaced();
     }
     if is_available && moving.is_none() {
-        apply::prune(client, caches, ephemeron, routing, &observed).await?;
+        apply::prune(client, caches, ephemeron, routing, observed).await?;
     }
-    let next_pod = applied.next_pod.map(|next| next - now);
-    let waits = [again, pod_again, next_pod, served_in.filter(|left| *left > TimeDelta::zero())];
+    let applied_again = applied.again.map(|next| next - now);
+    let waits = [again, pod_again, applied_again, served_in.filter(|left| *left > TimeDelta::zero())];
     let again = waits.into_iter().flatten();
     if applied.is_whole() {
         context.succeeded(ephemeron.name());
@@ -170,6 +173,12 @@ async fn bring_about(
 /// The annotation stays for the whole life once it was available.
 fn was_ever_available(ephemeron: &Ephemeron) -> bool {
     ephemeron.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(HOST_ANNOTATION))
+}
+
+/// Whether a Pod of this Ephemeron lives.
+fn has_pod(ephemeron: &Ephemeron, observed: &Observed) -> bool {
+    let ours = observed.pods.iter().filter(|pod| whose(pod.as_ref(), ephemeron) == Whose::Ours);
+    ours.into_iter().any(|pod| pod.metadata.deletion_timestamp.is_none() && !has_failed(pod))
 }
 
 /// Whether the route of the kind in use is there already: whoever comes later to its host is the

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::{
-    apply::{Child, apply},
+    apply::{Child, Mending, apply},
     caches::Caches,
     desired::desired,
     expire::expire,
@@ -107,9 +107,9 @@ const STATUS: &str = "PATCH /apis/qualified.io/v1alpha1/ephemerons/minimal/statu
 
 async fn bring_about(client: Client, caches: &Caches) -> Child<k8s_openapi::api::core::v1::Pod> {
     let (ephemeron, settings) = (ephemeron(), fixtures::settings());
-    let valid = validate(&ephemeron, &settings).expect("valid");
+    let valid = validate(&ephemeron, &settings, false).expect("valid");
     let desired = desired(&valid, &nothing_routes(), None, &settings);
-    apply(&client, caches, &ephemeron, desired, &observe(caches, "minimal"), time(NOW))
+    apply(&client, caches, &Mending::default(), &ephemeron, desired, &observe(caches, "minimal"), time(NOW))
         .await
         .expect("applied")
         .pod
@@ -161,10 +161,18 @@ async fn a_refusal_is_told_and_a_failure_is_tried_again() {
         let (client, _server) =
             api_server(vec![refusal(MAKE_POD, code, "Other"), answer(MAKE_SERVICE, 201, service())]);
         let (ephemeron, settings, caches) = (ephemeron(), fixtures::settings(), Caches::default());
-        let valid = validate(&ephemeron, &settings).expect("valid");
+        let valid = validate(&ephemeron, &settings, false).expect("valid");
         let desired = desired(&valid, &nothing_routes(), None, &settings);
-        let failed =
-            apply(&client, &caches, &ephemeron, desired, &observe(&caches, "minimal"), time(NOW)).await;
+        let failed = apply(
+            &client,
+            &caches,
+            &Mending::default(),
+            &ephemeron,
+            desired,
+            &observe(&caches, "minimal"),
+            time(NOW),
+        )
+        .await;
         let message = failed.expect_err("it failed").to_string();
         assert_eq!(message, "cannot create the Pod ephemerons/minimal", "{code}");
     }
@@ -260,10 +268,18 @@ async fn a_child_that_cannot_be_read_is_made_anew_if_it_is_ours() {
         let (client, server) = api_server(answers);
         let (ephemeron, settings) = (ephemeron(), fixtures::settings());
         let caches = with_pods(&[stored_pod("minimal", &json!({}))]);
-        let valid = validate(&ephemeron, &settings).expect("valid");
+        let valid = validate(&ephemeron, &settings, false).expect("valid");
         let desired = desired(&valid, &nothing_routes(), None, &settings);
-        let applied =
-            apply(&client, &caches, &ephemeron, desired, &observe(&caches, "minimal"), time(NOW)).await;
+        let applied = apply(
+            &client,
+            &caches,
+            &Mending::default(),
+            &ephemeron,
+            desired,
+            &observe(&caches, "minimal"),
+            time(NOW),
+        )
+        .await;
         let child = applied.expect("applied").service;
         assert!(format!("{child:?}").starts_with(wanted), "{owner:?}: {child:?}");
         drop(client);

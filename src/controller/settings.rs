@@ -1,10 +1,13 @@
 //! What an installation has set for its controller, already validated.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::resource::domain::Domain;
+use crate::{
+    policy::Policy,
+    resource::{Ephemeron, domain::Domain, lifetime::Lifetime},
+};
 
 /// The settings of one controller.
 #[derive(Clone, Debug)]
@@ -21,8 +24,6 @@ pub struct Settings {
     pub ingress_class: Option<String>,
     /// How public URLs are probed.
     pub probe: ProbeChoice,
-    /// How long a container may take to stop before it is killed.
-    pub grace_period: Duration,
     /// What is done when a time is over.
     pub expiry: Expiry,
     /// How long before the end it is told that it is near; zero for never.
@@ -31,6 +32,25 @@ pub struct Settings {
     pub ready_within: TimeDelta,
     /// The `timeouts.request` of HTTPRoutes, as a Gateway API duration (GEP-2257); `0s` for none.
     pub request_timeout: String,
+    /// What the Pods may be.
+    pub policy: Policy,
+    /// How long an Ephemeron may live, whatever its spec says; None for as long as it says.
+    pub max_lifetime: Option<Lifetime>,
+}
+
+impl Settings {
+    /// When an Ephemeron ends: at the time of its spec, but never later than the longest lifetime
+    /// after its creation. None where its spec does not say an end.
+    #[must_use]
+    pub fn end_of(&self, ephemeron: &Ephemeron) -> Option<DateTime<Utc>> {
+        let said = ephemeron.expiration_time()?;
+        let latest = self.max_lifetime.as_ref().and_then(|longest| {
+            let created = ephemeron.metadata.creation_timestamp.as_ref()?.0.as_second();
+            let longest = TimeDelta::try_seconds(longest.as_secs())?;
+            DateTime::from_timestamp(created, 0)?.checked_add_signed(longest)
+        });
+        Some(latest.map_or(said, |latest| said.min(latest)))
+    }
 }
 
 /// What is done when a time is over.
@@ -152,6 +172,32 @@ impl fmt::Display for RoutingChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::fixtures;
+
+    #[test]
+    fn an_end_is_never_later_than_the_longest_lifetime() {
+        let end = |manifest: &str, longest: Option<&str>| {
+            let max_lifetime = longest.map(|text| text.parse().expect("a lifetime"));
+            let settings = Settings { max_lifetime, ..fixtures::settings() };
+            settings.end_of(&fixtures::ephemeron(manifest)).map(|end| end.to_rfc3339())
+        };
+        // One lives 30 min from midnight, the other until 1:00.
+        let rows = [
+            (fixtures::MINIMAL, None, "00:30:00"),
+            (fixtures::MINIMAL, Some("1h"), "00:30:00"),
+            (fixtures::MINIMAL, Some("10m"), "00:10:00"),
+            (fixtures::FULL, None, "01:00:00"),
+            (fixtures::FULL, Some("1h"), "01:00:00"),
+            (fixtures::FULL, Some("59m"), "00:59:00"),
+            (fixtures::FULL, Some("99999d99999d99999d99999d"), "01:00:00"),
+        ];
+        for (manifest, longest, wanted) in rows {
+            assert_eq!(end(manifest, longest), Some(format!("2030-01-01T{wanted}+00:00")), "{longest:?}");
+        }
+        let mut endless = fixtures::ephemeron(fixtures::MINIMAL);
+        endless.spec.lifetime = None;
+        assert_eq!(fixtures::settings().end_of(&endless), None);
+    }
 
     #[test]
     fn routing_choices_are_read() {

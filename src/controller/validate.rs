@@ -1,13 +1,21 @@
 //! From what an Ephemeron says to what can be carried out, or to what is wrong with it.
 
-use std::collections::BTreeMap;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 
-use crate::resource::{
-    Ephemeron, GROUP_LABEL, HOST_ANNOTATION, KEY_PREFIX, MANAGED_BY_LABEL, Service, conditions::Reason,
-    domain::Domain,
+use crate::{
+    policy::{
+        Violation,
+        reference::{NotAReference, Reference},
+    },
+    resource::{
+        Ephemeron, HOST_ANNOTATION, Service,
+        conditions::Reason,
+        domain::Domain,
+        labels::{self, is_label, is_reserved},
+    },
 };
 
-use super::settings::Settings;
+use super::{settings::Settings, template::template};
 
 /// An Ephemeron whose children can be made.
 #[derive(Clone, Debug)]
@@ -16,6 +24,8 @@ pub struct Valid<'a> {
     pub ephemeron: &'a Ephemeron,
     /// What to run.
     pub service: &'a Service,
+    /// Its Pod, as the policy has admitted it.
+    pub template: PodTemplateSpec,
     /// Where it answers. Chosen once: a changed domain does not move a living service.
     pub host: String,
 }
@@ -26,39 +36,57 @@ pub enum Invalid {
     /// Nothing says when it ends.
     #[error("set spec.lifetime or spec.expirationTime: nothing says when this Ephemeron ends")]
     NoEnd,
+    /// The image is no reference.
+    #[error("spec.service.image: {0}")]
+    NotAnImage(NotAReference),
     /// A label of the Pod that only we may set.
     #[error("spec.service.podLabels: the key {0:?} is reserved: take it out")]
     ReservedLabel(String),
     /// A label of the Pod that is no label.
-    #[error("spec.service.podLabels: {0:?}: {1:?} is not a label: {LABEL_RULE}")]
+    #[error("spec.service.podLabels: {0:?}: {1:?} is not a label: {rule}", rule = labels::RULE)]
     NotALabel(String, String),
+    /// The Pod or the Ingress that comes of it is against the installation's policy.
+    #[error("{0}")]
+    Policy(Violation),
 }
 
 impl Invalid {
-    /// The reason that the conditions have then.
+    /// The reason of the conditions.
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::NoEnd | Self::ReservedLabel(_) | Self::NotALabel(..) => Reason::InvalidSpec,
+            Self::Policy(violation) if !violation.is_nonsense() => Reason::RefusedByPolicy,
+            _ => Reason::InvalidSpec,
         }
     }
 }
 
-const LABEL_RULE: &str = "keys have an optional DNS prefix and a slash, keys and values at most 63 letters, digits, '-', '_' \
-                          and '.' between letters or digits";
-
-/// Checks what the custom resource's schema cannot.
+/// Checks what the custom resource's schema cannot: whether the spec means something, and whether the
+/// installation's policy allows it. Pods are judged when they are made: one that `lives` stays when
+/// the policy becomes stricter.
 ///
 /// # Errors
 ///
 /// The first thing that is wrong.
-pub fn validate<'a>(ephemeron: &'a Ephemeron, settings: &Settings) -> Result<Valid<'a>, Invalid> {
-    if ephemeron.expiration_time().is_none() {
+pub fn validate<'a>(
+    ephemeron: &'a Ephemeron,
+    settings: &Settings,
+    lives: bool,
+) -> Result<Valid<'a>, Invalid> {
+    if settings.end_of(ephemeron).is_none() {
         return Err(Invalid::NoEnd);
     }
     let service = &ephemeron.spec.service;
-    pod_labels(service.pod_labels.as_ref())?;
-    Ok(Valid { ephemeron, service, host: host(ephemeron, settings) })
+    service.image.parse::<Reference>().map_err(Invalid::NotAnImage)?;
+    pod_labels(service)?;
+    let policy = &settings.policy;
+    let annotations = service.ingress_annotations.as_ref();
+    policy.ingress_annotations("spec.service.ingressAnnotations", annotations).map_err(Invalid::Policy)?;
+    let template = match policy.admit(template(service)) {
+        Err(violation) if lives && !violation.is_nonsense() => template(service),
+        judged => judged.map_err(Invalid::Policy)?,
+    };
+    Ok(Valid { ephemeron, service, template, host: host(ephemeron, settings) })
 }
 
 /// The host of the status, else the one that the installation's domain gives. Objects of the earlier
@@ -84,54 +112,42 @@ fn host(ephemeron: &Ephemeron, settings: &Settings) -> String {
         .unwrap_or_else(|| settings.domain.host(name))
 }
 
-fn pod_labels(labels: Option<&BTreeMap<String, String>>) -> Result<(), Invalid> {
-    for (key, value) in labels.into_iter().flatten() {
-        if (key.starts_with(KEY_PREFIX) && key != GROUP_LABEL) || key == MANAGED_BY_LABEL {
+fn pod_labels(service: &Service) -> Result<(), Invalid> {
+    for (key, value) in service.pod_labels.iter().flatten() {
+        if is_reserved(key) {
             return Err(Invalid::ReservedLabel(key.clone()));
         }
-        let (prefix, name) =
-            key.rsplit_once('/').map_or((None, key.as_str()), |(prefix, name)| (Some(prefix), name));
-        let prefix_fits = prefix.is_none_or(|prefix| {
-            prefix.len() <= 253
-                && prefix.split('.').all(|label| {
-                    is_part(label) && !label.contains(['.', '_']) && label == label.to_ascii_lowercase()
-                })
-        });
-        if !(prefix_fits && is_part(name) && (value.is_empty() || is_part(value))) {
+        if !is_label(key, value) {
             return Err(Invalid::NotALabel(key.clone(), value.clone()));
         }
     }
     Ok(())
 }
 
-/// The name part of a label's key, or a value that is not empty
-/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>).
-fn is_part(text: &str) -> bool {
-    let ends_fit = |char: Option<char>| char.is_some_and(|char| char.is_ascii_alphanumeric());
-    text.len() <= 63
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-        && ends_fit(text.chars().next())
-        && ends_fit(text.chars().last())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;
-    use crate::{controller::fixtures, resource::EphemeronStatus};
+    use crate::{
+        controller::fixtures,
+        policy::Rules,
+        resource::{EphemeronStatus, GROUP_LABEL, MANAGED_BY_LABEL},
+    };
 
     fn with_labels(labels: &serde_json::Value) -> Result<(), Invalid> {
         let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
         ephemeron.spec.service.pod_labels = serde_json::from_value(labels.clone()).expect("labels");
-        validate(&ephemeron, &fixtures::settings()).map(drop)
+        validate(&ephemeron, &fixtures::settings(), false).map(drop)
     }
 
     #[test]
     fn what_can_be_carried_out_is_valid() {
         for manifest in [fixtures::MINIMAL, fixtures::FULL] {
             let ephemeron = fixtures::ephemeron(manifest);
-            let valid = validate(&ephemeron, &fixtures::settings());
+            let valid = validate(&ephemeron, &fixtures::settings(), false);
             assert_eq!(valid.map(|valid| valid.host), Ok(format!("{}.example.com", ephemeron.name())));
         }
     }
@@ -140,7 +156,64 @@ mod tests {
     fn without_an_end_it_is_invalid() {
         let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
         ephemeron.spec.lifetime = None;
-        assert_eq!(validate(&ephemeron, &fixtures::settings()).map(drop), Err(Invalid::NoEnd));
+        assert_eq!(validate(&ephemeron, &fixtures::settings(), false).map(drop), Err(Invalid::NoEnd));
+    }
+
+    #[test]
+    fn the_image_is_a_reference() {
+        let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
+        ephemeron.spec.service.image = "Not An Image".into();
+        let invalid = validate(&ephemeron, &fixtures::settings(), false).expect_err("it is invalid");
+        assert_eq!(invalid.reason(), Reason::InvalidSpec);
+        assert!(invalid.to_string().starts_with("spec.service.image: "), "{invalid}");
+    }
+
+    #[test]
+    fn what_the_policy_forbids_is_refused_by_its_field() {
+        let rules = |images: &str, keys: &str, caps: &str| Rules {
+            images: images.parse().expect("images"),
+            ingress_annotations: keys.parse().expect("keys"),
+            caps: caps.parse().expect("caps"),
+            ..Rules::default()
+        };
+        let rows = [
+            (rules("registry.example.com/*", "*", "cpu=9"), None),
+            (rules("nginx", "*", "cpu=9"), Some("spec.containers[0].image: ")),
+            (rules("*", "example.com/*", "cpu=9"), None),
+            (rules("*", "none", "cpu=9"), Some("spec.service.ingressAnnotations: ")),
+            (rules("*", "*", "cpu=1,memory=64Mi"), None),
+            (rules("*", "*", "cpu=999m"), Some("spec.containers[0].resources.limits[cpu]: ")),
+        ];
+        let ephemeron = fixtures::ephemeron(fixtures::FULL);
+        for (rules, wanted) in rows {
+            let settings = Settings { policy: fixtures::policy(rules.clone()), ..fixtures::settings() };
+            match (validate(&ephemeron, &settings, false), wanted) {
+                (Ok(_), None) => {}
+                (Err(invalid), Some(wanted)) => {
+                    assert_eq!(invalid.reason(), Reason::RefusedByPolicy);
+                    assert!(invalid.to_string().starts_with(wanted), "{invalid}");
+                }
+                (outcome, _) => panic!("{rules:?}: {outcome:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_pod_that_lives_outlives_a_stricter_policy() {
+        let rules = Rules { images: "nginx".parse().expect("images"), ..Rules::default() };
+        let settings = Settings { policy: fixtures::policy(rules), ..fixtures::settings() };
+        let ephemeron = fixtures::ephemeron(fixtures::FULL);
+        assert!(validate(&ephemeron, &settings, true).is_ok());
+        assert!(validate(&ephemeron, &settings, false).is_err(), "another one is judged");
+    }
+
+    #[test]
+    fn amounts_that_mean_nothing_are_invalid() {
+        let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
+        ephemeron.spec.service.resources =
+            serde_json::from_value(json!({"limits": {"cpu": "much"}})).expect("resources");
+        let invalid = validate(&ephemeron, &fixtures::settings(), false).expect_err("it is invalid");
+        assert_eq!(invalid.reason(), Reason::InvalidSpec);
     }
 
     #[test]
@@ -180,7 +253,7 @@ mod tests {
                 status.map(|status| serde_json::from_value::<EphemeronStatus>(status).expect("a status"));
             ephemeron.metadata.annotations =
                 Some(BTreeMap::from([(HOST_ANNOTATION.into(), annotation.into())]));
-            validate(&ephemeron, &fixtures::settings()).expect("valid").host
+            validate(&ephemeron, &fixtures::settings(), false).expect("valid").host
         };
         let conditions = json!([{"type": "PodReady", "status": "True"}]);
         assert_eq!(

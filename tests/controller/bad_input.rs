@@ -80,7 +80,12 @@ pub fn cases(cases: &mut Cases) {
         let rows = [
             ("podLabels: {\"ephemerons.qualified.io/name\": other}", "InvalidSpec", "is reserved"),
             ("podLabels: {\"not a label\": a}", "InvalidSpec", "is not a label"),
-            ("resources: {limits: {cpu: much}}", "Refused", "the API server refuses the Pod"),
+            ("resources: {limits: {cpu: much}}", "InvalidSpec", "\"much\" is not a quantity"),
+            (
+                "resources: {limits: {cpu: 1}, requests: {cpu: 2}}",
+                "Refused",
+                "the API server refuses the Pod",
+            ),
         ];
         for (more, reason, wanted) in rows {
             let name = cluster.name("invalid");

@@ -15,7 +15,8 @@ use serde_json::json;
 use crate::{
     Cases, World,
     cluster::{condition, until},
-    life::{all_gone, manifest},
+    controllers::Controller,
+    life::{all_gone, manifest, manifest_for},
 };
 
 /// The cases.
@@ -179,6 +180,31 @@ pub fn cases(cases: &mut Cases) {
         .await;
         cluster.answers(&format!("http://{name}.localhost/"), None, 200).await;
         cluster.delete(&name).await;
+    });
+
+    cases.add("children::a_fight_is_not_fought_at_full_speed", |world| async move {
+        let cluster = &world.cluster;
+        let controller =
+            Controller::start(cluster, "localhost", &[("EPHEMERON_SELECTOR", "controller=fight")]);
+        let name = cluster.name("fight");
+        let manifest = manifest_for(&name, "controller: fight", "lifetime: 30m", "");
+        cluster.apply(&manifest).await.expect("it is accepted");
+        cluster.available(&name).await;
+        let services = Api::<Service>::namespaced(cluster.client.clone(), "default");
+        let edits = 60;
+        for edit in 0..edits {
+            let elsewhere = Patch::Merge(json!({"spec": {"selector": {"app": format!("another-{edit}")}}}));
+            services.patch(&name, &PatchParams::default(), &elsewhere).await.expect("it is accepted");
+        }
+        until("the Service is as it was", || async {
+            let selector = services.get(&name).await.ok()?.spec?.selector?;
+            (selector.len() == 1 && selector.contains_key("ephemerons.qualified.io/name")).then_some(())
+        })
+        .await;
+        let mended = controller.said().matches("setting a child right").count();
+        assert!(mended > 0 && mended < edits / 2, "{mended} times for {edits} edits");
+        cluster.delete(&name).await;
+        controller.stop().await;
     });
 
     cases.add("children::foreign_objects_are_left_alone", |world| async move {

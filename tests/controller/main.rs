@@ -15,6 +15,7 @@ mod controllers;
 mod hammer;
 mod life;
 mod moves;
+mod policy;
 mod programs;
 mod routing;
 mod time;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
     troubles::cases(&mut together);
     life::cases(&mut together);
     time::cases(&mut together);
+    policy::cases(&mut together);
     children::cases(&mut together);
     bad_input::cases(&mut together);
     programs::cases(&mut together);

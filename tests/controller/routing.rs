@@ -7,7 +7,7 @@ use k8s_openapi::api::{
 };
 use kube::Api;
 
-use crate::{Cases, World, life::manifest_for};
+use crate::{Cases, World, controllers::Controller, life::manifest_for};
 
 /// The cases.
 pub fn cases(cases: &mut Cases) {
@@ -33,6 +33,30 @@ pub fn cases(cases: &mut Cases) {
         assert_eq!(cluster.get(&other, None).await.0, 404, "only its own host is routed");
         cluster.delete(&name).await;
         cluster.answers(&format!("http://{name}.localhost/"), None, 404).await;
+    });
+
+    cases.add("routing::a_new_domain_moves_nobody", |world| async move {
+        let cluster = &world.cluster;
+        let env = [("EPHEMERON_SELECTOR", "controller=domain"), ("EPHEMERON_GATEWAY", "gateways/traefik")];
+        let first = Controller::start(cluster, "old.localhost", &env);
+        let old = cluster.name("old");
+        let manifest = |name: &str| {
+            manifest_for(name, "controller: domain", "lifetime: 30m", "readinessProbe: {path: /ready}")
+        };
+        cluster.apply(&manifest(&old)).await.expect("it is accepted");
+        cluster.available(&old).await;
+        first.stop().await;
+        let second = Controller::start(cluster, "new.localhost", &env);
+        let new = cluster.name("new");
+        cluster.apply(&manifest(&new)).await.expect("it is accepted");
+        let host = |one: ephemeron::resource::Ephemeron| one.status.and_then(|status| status.host);
+        assert_eq!(host(cluster.available(&new).await), Some(format!("{new}.new.localhost")));
+        assert_eq!(host(cluster.available(&old).await), Some(format!("{old}.old.localhost")));
+        assert_eq!(cluster.get(&format!("http://{old}.old.localhost/"), None).await.0, 200);
+        for name in [&old, &new] {
+            cluster.delete(name).await;
+        }
+        second.stop().await;
     });
 
     cases.add("routing::httproute_on_contour", |world| async move {

@@ -23,7 +23,11 @@ const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 pub fn cases(cases: &mut Cases) {
     cases.add("time::the_end_is_told_before_it_comes", |world| async move {
         let cluster = &world.cluster;
-        let env = [("EPHEMERON_SELECTOR", "controller=notice"), ("EPHEMERON_EXPIRING_SOON", "1s")];
+        let env = [
+            ("EPHEMERON_SELECTOR", "controller=notice"),
+            ("EPHEMERON_EXPIRING_SOON", "1s"),
+            ("EPHEMERON_LISTEN", "127.0.0.1:0"),
+        ];
         let controller = Controller::start(cluster, "localhost", &env);
         let name = cluster.name("notice");
         cluster
@@ -39,7 +43,26 @@ pub fn cases(cases: &mut Cases) {
             "{:?}",
             events.items
         );
+        // One line tells the whole life, and so do the metrics.
         controller.says("\"reason\":\"expired\"").await;
+        let said = controller.said();
+        let line = said.lines().find(|line| line.contains("\"ended\"")).expect("it is told");
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!((&line["ephemeron"], &line["extensions"]), (&json!(name), &json!(0)));
+        assert!(line["late_ms"].as_i64().is_some_and(|late| late >= 0), "{line}");
+        let served = said.lines().find(|line| line.contains("/metrics are served")).expect("it is told");
+        let served: serde_json::Value = serde_json::from_str(served).expect("JSON");
+        let address = served["address"].as_str().expect("an address");
+        let metrics = cluster.shell(&format!("command curl -sf http://{address}/metrics")).await.stdout;
+        let metrics = String::from_utf8_lossy(&metrics);
+        for wanted in [
+            "ephemeron_ended_total{reason=\"expired\"} 1",
+            "ephemeron_expiry_lateness_seconds_count 1",
+            "ephemeron_time_to_available_seconds_count 1",
+            "ephemeron_ephemerons{phase=\"Available\"} 0",
+        ] {
+            assert!(metrics.lines().any(|line| line == wanted), "{wanted}: {metrics}");
+        }
         controller.stop().await;
     });
 

@@ -1,6 +1,12 @@
 //! One child of any kind: created by POST, mended by PUT, deleted by UID.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
 
 use gateway_api::httproutes::HttpRoute;
 use k8s_openapi::api::{
@@ -15,11 +21,11 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::Child;
+use super::{Child, mending::Mending};
 use crate::{
     controller::{
         cache::Cache,
-        drift::{Repair, has_labels},
+        drift::{Repair, has_all},
         ownership::{Whose, whose},
     },
     resource::{Ephemeron, MANAGER, conditions::Reason},
@@ -89,28 +95,63 @@ fn this_one(uid: Option<String>) -> DeleteParams {
     }
 }
 
+/// Who writes, for which Ephemeron, at which moment.
+pub struct Writer<'a> {
+    /// With this client.
+    pub client: &'a Client,
+    /// For this Ephemeron.
+    pub owner: &'a Ephemeron,
+    /// At this moment.
+    pub now: DateTime<Utc>,
+    mending: &'a Mending,
+    again: Mutex<Option<DateTime<Utc>>>,
+}
+
+impl<'a> Writer<'a> {
+    /// For this Ephemeron.
+    pub fn new(client: &'a Client, owner: &'a Ephemeron, mending: &'a Mending, now: DateTime<Utc>) -> Self {
+        Self { client, owner, mending, now, again: Mutex::default() }
+    }
+
+    /// When to look again at what was left as it is for a while.
+    pub fn again(&self) -> Option<DateTime<Utc>> {
+        *self.again.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a child may be set right now; if not, it is looked at again later.
+    fn may_mend(&self, uid: Option<&str>) -> bool {
+        match self.mending.ask(uid.unwrap_or_default(), self.now) {
+            Ok(()) => true,
+            Err(later) => {
+                let mut again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+                *again = Some(again.map_or(later, |known| known.min(later)));
+                false
+            }
+        }
+    }
+}
+
 /// Makes the child, or mends the one that there is.
 pub async fn bring_about<K: ChildKind>(
-    client: &Client,
+    writer: &Writer<'_>,
     cache: &Cache<K>,
-    owner: &Ephemeron,
     desired: K,
     observed: Option<&Arc<K>>,
 ) -> Result<Child<K>, ApplyError> {
     match observed {
-        Some(live) => settle(client, cache, owner, &desired, Arc::clone(live)).await,
-        None => create(client, cache, owner, desired).await.map(|(child, _)| child),
+        Some(live) => settle(writer, cache, &desired, Arc::clone(live)).await,
+        None => create(writer, cache, desired).await.map(|(child, _)| child),
     }
 }
 
 /// Makes a child by POST, which cannot merge into an object that somebody else has under the name;
 /// returns that object along with the verdict on it.
 pub async fn create<K: ChildKind>(
-    client: &Client,
+    writer: &Writer<'_>,
     cache: &Cache<K>,
-    owner: &Ephemeron,
     desired: K,
 ) -> Result<(Child<K>, Option<Arc<K>>), ApplyError> {
+    let Writer { client, owner, .. } = *writer;
     let (api, name) = (api(client, &desired), desired.name_any());
     let error = match api.create(&post_params(), &desired).await {
         Ok(made) => return Ok((Child::Ours(cache.wrote(made)), None)),
@@ -126,7 +167,7 @@ pub async fn create<K: ChildKind>(
                 // Not taken into the cache: its watch need not see what is not ours.
                 Whose::Predecessor | Whose::Foreign => Arc::new(live),
             };
-            let child = settle(client, cache, owner, &desired, Arc::clone(&live)).await?;
+            let child = settle(writer, cache, &desired, Arc::clone(&live)).await?;
             Ok((child, Some(live)))
         }
         // It went in between: its deletion, or the next attempt, leads on.
@@ -166,12 +207,12 @@ async fn remake<K: ChildKind>(
 
 /// Deals with an object that has the child's name.
 async fn settle<K: ChildKind>(
-    client: &Client,
+    writer: &Writer<'_>,
     cache: &Cache<K>,
-    owner: &Ephemeron,
     desired: &K,
     live: Arc<K>,
 ) -> Result<Child<K>, ApplyError> {
+    let Writer { client, owner, .. } = *writer;
     match whose(live.as_ref(), owner) {
         Whose::Foreign => return Ok(Child::Taken),
         Whose::Predecessor => return Ok(Child::Going),
@@ -179,6 +220,9 @@ async fn settle<K: ChildKind>(
         Whose::Ours => {}
     }
     let Some(repaired) = live.repaired(desired) else { return Ok(Child::Ours(live)) };
+    if !writer.may_mend(live.meta().uid.as_deref()) {
+        return Ok(Child::Ours(live));
+    }
     tracing::info!(ephemeron = owner.name(), kind = %K::kind(&()), "setting a child right");
     // The live object's UID and resourceVersion go along: another object, or a newer state, answers 409.
     match api(client, desired).replace(&desired.name_any(), &post_params(), &repaired).await {
@@ -194,19 +238,20 @@ async fn settle<K: ChildKind>(
 /// Gives a Pod our labels back: without them neither its Service nor our watch sees it. Nothing
 /// else of a Pod can be mended.
 pub async fn relabel(
-    client: &Client,
+    writer: &Writer<'_>,
     cache: &Cache<Pod>,
     live: &Arc<Pod>,
-    desired: &Pod,
+    labels: &BTreeMap<String, String>,
 ) -> Result<(), ApplyError> {
-    if has_labels(&live.metadata, &desired.metadata) || live.metadata.deletion_timestamp.is_some() {
+    let has = has_all(live.metadata.labels.as_ref(), Some(labels));
+    if has || live.metadata.deletion_timestamp.is_some() || !writer.may_mend(live.metadata.uid.as_deref()) {
         return Ok(());
     }
     // The UID goes along: a patch for another object of this name answers 409.
-    let metadata = json!({ "uid": live.metadata.uid, "labels": desired.metadata.labels });
+    let metadata = json!({ "uid": live.metadata.uid, "labels": labels });
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
     let patch = Patch::Merge(json!({ "metadata": metadata }));
-    match api(client, desired).patch(&live.name_any(), &params, &patch).await {
+    match api(writer.client, live.as_ref()).patch(&live.name_any(), &params, &patch).await {
         Ok(patched) => drop(cache.wrote(patched)),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
             cache.missing(&live.name_any(), live.metadata.uid.as_deref());

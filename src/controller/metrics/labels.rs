@@ -133,8 +133,8 @@ impl Kind {
 impl Phase {
     /// The phase that an Ephemeron is in, as its status has it.
     #[must_use]
-    pub fn of(ephemeron: &Ephemeron, now: DateTime<Utc>) -> Self {
-        let is_over = ephemeron.expiration_time().is_some_and(|end| end <= now);
+    pub fn of(ephemeron: &Ephemeron, end: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
+        let is_over = end.is_some_and(|end| end <= now);
         if is_over || ephemeron.metadata.deletion_timestamp.is_some() {
             return Self::Expiring;
         }

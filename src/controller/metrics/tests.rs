@@ -189,6 +189,6 @@ fn phases_are_what_the_status_says() {
         (with(available, false), over, Phase::Expiring),
         (with(available, true), early, Phase::Expiring),
     ] {
-        assert_eq!(Phase::of(&ephemeron, now), phase, "{:?}", ephemeron.status);
+        assert_eq!(Phase::of(&ephemeron, ephemeron.expiration_time(), now), phase, "{:?}", ephemeron.status);
     }
 }

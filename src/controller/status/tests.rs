@@ -79,7 +79,7 @@ impl Scene {
                 pod: ready_pod(),
                 service: Child::Ours(Arc::new(serde_json::from_value(metadata).expect("a Service"))),
                 replaced: false,
-                next_pod: None,
+                again: None,
                 http_route: Some(route(&json!([word("main", "example.com/main", ACCEPTED)]))),
                 ingress: None,
             },
@@ -102,7 +102,7 @@ impl Scene {
         now: DateTime<Utc>,
     ) -> (EphemeronStatus, Option<TimeDelta>) {
         let settings = fixtures::settings();
-        let valid = validate(ephemeron, &settings).expect("valid");
+        let valid = validate(ephemeron, &settings, false).expect("valid");
         let pod = match &self.applied.pod {
             Child::Ours(pod) => {
                 pod::judge(

@@ -1,0 +1,36 @@
+//! What may be a label, and which labels and annotations only we set.
+
+use super::{GROUP_LABEL, KEY_PREFIX, MANAGED_BY_LABEL};
+
+/// What a label is, in words.
+pub const RULE: &str = "keys have an optional DNS prefix and a slash, keys and values at most 63 letters, digits, '-', '_' \
+                        and '.' between letters or digits";
+
+/// Whether only we set the label or annotation of this key.
+#[must_use]
+pub fn is_reserved(key: &str) -> bool {
+    (key.starts_with(KEY_PREFIX) && key != GROUP_LABEL) || key == MANAGED_BY_LABEL
+}
+
+/// Whether a label can have this key and value
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>).
+#[must_use]
+pub fn is_label(key: &str, value: &str) -> bool {
+    let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    let prefix_fits = prefix.is_none_or(|prefix| {
+        prefix.len() <= 253
+            && prefix.split('.').all(|label| {
+                is_part(label) && !label.contains(['.', '_']) && label == label.to_ascii_lowercase()
+            })
+    });
+    prefix_fits && is_part(name) && (value.is_empty() || is_part(value))
+}
+
+/// The name part of a label's key, or a value that is not empty.
+fn is_part(text: &str) -> bool {
+    let ends_fit = |char: Option<char>| char.is_some_and(|char| char.is_ascii_alphanumeric());
+    text.len() <= 63
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        && ends_fit(text.chars().next())
+        && ends_fit(text.chars().last())
+}
