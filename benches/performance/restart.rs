@@ -127,7 +127,7 @@ pub async fn calm(pid: u32) -> Instant {
 /// How long it takes to list and read what the controller watches, all kinds at once.
 async fn bare_lists(world: &World) -> f64 {
     let client = || world.cluster.client.clone();
-    let ours = format!("{MANAGED_BY_LABEL}={MANAGER}");
+    let (ours, foreign) = (format!("{MANAGED_BY_LABEL}={MANAGER}"), format!("{MANAGED_BY_LABEL}!={MANAGER}"));
     let began = Instant::now();
     let labels = ListParams::default().labels(lives::LABEL);
     let ephemerons = tokio::spawn({
@@ -141,7 +141,21 @@ async fn bare_lists(world: &World) -> f64 {
         tokio::spawn(count::<Ingress>(Api::default_namespaced(client()), ours.clone())),
         tokio::spawn(count::<EndpointSlice>(Api::default_namespaced(client()), ours)),
     );
-    let counts = tokio::join!(ephemerons, pods, services, routes, ingresses, slices);
+    // Whose hosts might clash.
+    let (foreign_routes, foreign_ingresses) = (
+        tokio::spawn(count::<HttpRoute>(Api::all(client()), foreign.clone())),
+        tokio::spawn(count::<Ingress>(Api::all(client()), foreign)),
+    );
+    let counts = tokio::join!(
+        ephemerons,
+        pods,
+        services,
+        routes,
+        ingresses,
+        slices,
+        foreign_routes,
+        foreign_ingresses
+    );
     let seconds = began.elapsed().as_secs_f64();
     let (living, pods) = (counts.0.expect("a list"), counts.1.expect("a list"));
     assert_eq!(living, pods, "every Ephemeron has a Pod");
