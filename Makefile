@@ -43,11 +43,11 @@ generate: ## write what is made from the code: k8s/ephemerons.yaml, docs/referen
 	mv docs/reference/conditions.md.new docs/reference/conditions.md
 
 bench: ## measure the controller on a real Kubernetes on this machine (root)
-	tests/cluster/cluster up --gateways traefik,contour
+	tests/cluster/cluster up --add-ons traefik,contour,kwok
 	$(CARGO) bench --locked --bench performance
 
 .PHONY: cluster-up cluster-down
 cluster-up: ## the Kubernetes of the tests, with the gateways Traefik and Contour (root)
-	tests/cluster/cluster up --gateways traefik,contour
+	tests/cluster/cluster up --add-ons traefik,contour
 cluster-down: ## take it down; what was built stays
 	tests/cluster/cluster down

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{Read as _, Seek as _, SeekFrom},
+    io::{BufRead as _, BufReader, Seek as _, SeekFrom},
     path::PathBuf,
 };
 
@@ -76,27 +76,37 @@ impl AuditLog {
         let marker = format!("marker-{}", Utc::now().timestamp_micros());
         let nothing = Api::<ConfigMap>::default_namespaced(self.client.clone()).get_opt(&marker).await;
         assert!(nothing.expect("the API server answers").is_none(), "{marker} is only a name");
-        until("the audit log is complete", || async {
-            let requests = self.read(place);
-            requests.iter().any(|request| request.object_ref.name == marker).then_some(requests)
+        let (mut place, mut requests) = (place, Vec::new());
+        until("the audit log is complete", || {
+            let is_complete = self.read(&mut place, &mut requests, &marker);
+            async move { is_complete.then_some(()) }
         })
-        .await
+        .await;
+        requests
     }
 
-    fn read(&self, place: Place) -> Vec<Request> {
+    /// Reads on from `place`; returns whether a request for the object of this name was there.
+    fn read(&self, place: &mut Place, requests: &mut Vec<Request>, name: &str) -> bool {
         let mut file = File::open(&self.path).expect("the audit log can be read");
         let length = file.metadata().expect("the audit log can be read").len();
         assert!(length >= place.0, "the audit log was rotated in the middle: measure again");
         file.seek(SeekFrom::Start(place.0)).expect("the audit log can be read");
-        let mut text = String::new();
-        file.read_to_string(&mut text).expect("the audit log is text");
-        // The last line may not be complete yet.
-        text.split_inclusive('\n')
-            .filter(|line| line.ends_with('\n'))
-            .map(|line| serde_json::from_str::<Request>(line).expect("the audit log holds audit.k8s.io/v1"))
+        let mut lines = BufReader::new(file);
+        let (mut line, before) = (String::new(), requests.len());
+        loop {
+            line.clear();
+            let length = lines.read_line(&mut line).expect("the audit log is text");
+            // The last line may not be complete yet.
+            if !line.ends_with('\n') {
+                return requests[before..].iter().any(|request| request.object_ref.name == name);
+            }
+            place.0 += length as u64;
+            let request: Request = serde_json::from_str(&line).expect("the audit log holds audit.k8s.io/v1");
             // A watch is written twice: at its beginning and at its end.
-            .filter(|request| (request.verb == "watch") == (request.stage == "ResponseStarted"))
-            .collect()
+            if (request.verb == "watch") == (request.stage == "ResponseStarted") {
+                requests.push(request);
+            }
+        }
     }
 }
 
@@ -104,6 +114,11 @@ impl Request {
     /// Whether the controller sent it.
     pub fn is_controllers(&self) -> bool {
         self.user_agent.starts_with("ephemeron-controller/")
+    }
+
+    /// The name of the object that it is about; empty where it is about many.
+    pub fn name(&self) -> &str {
+        &self.object_ref.name
     }
 
     /// Whether it is about the object of this name.

@@ -11,7 +11,7 @@ use crate::{
     audit::Request,
     floor::Documents,
     lives, poll,
-    report::{Figure, Row},
+    report::{Figure, Goal, Row},
     spread::Spread,
 };
 
@@ -35,6 +35,7 @@ struct Run {
 
 /// Measures floor and project in turn; which of the two is first changes from pair to pair.
 pub async fn measure(world: &World) -> Figure {
+    let controller = world.controller(lives::DOMAIN, &[]).await;
     let documents = Documents::learn(&world.cluster).await;
     let place = world.audit.end();
     let (mut floor, mut project) = (Vec::new(), Vec::new());
@@ -50,6 +51,7 @@ pub async fn measure(world: &World) -> Figure {
         }
     }
     let requests = world.audit.since(place).await;
+    controller.stop().await;
 
     let spread = |runs: &[Run]| Spread::of(runs.iter().map(|run| run.seconds));
     let (of_floor, of_project) = (spread(&floor), spread(&project));
@@ -57,7 +59,7 @@ pub async fn measure(world: &World) -> Figure {
         Spread::of(floor.iter().zip(&project).map(|(floor, project)| project.seconds / floor.seconds));
     let [floor_stages, project_stages] = [&floor, &project].map(|runs| stages(runs, &requests));
     let mut details = vec![
-        format!("{} pairs; floor {}; project {}", world.pairs, seconds(of_floor), seconds(of_project)),
+        format!("{} pairs; floor {}; project {}", world.pairs, of_floor.told(" s"), of_project.told(" s")),
         format!("ratio of each pair: median {:.2}, from {:.2} to {:.2}", pairs.median, pairs.min, pairs.max),
         "medians in ms after the creation was asked for, by the audit log:".into(),
         format!("  {:<34} {:>8} {:>8}", "", "floor", "project"),
@@ -66,7 +68,13 @@ pub async fn measure(world: &World) -> Figure {
         format!("  {:<34} {:>8} {:>8}", floor.what, milliseconds(floor.at), milliseconds(project.at))
     }));
     Figure {
-        rows: vec![Row::ratio("create -> first 200", of_project.median, of_floor.median, "s", RATIO)],
+        rows: vec![Row::ratio(
+            "create -> first 200, median",
+            of_project.median,
+            of_floor.median,
+            "s",
+            Goal::AtMost(RATIO),
+        )],
         details,
         data: json!({
             "floor": { "seconds": values(&floor), "spread": of_floor, "stages": floor_stages },
@@ -153,10 +161,6 @@ fn stages(runs: &[Run], requests: &[Request]) -> Vec<Stage> {
 
 fn values(runs: &[Run]) -> Vec<f64> {
     runs.iter().map(|run| run.seconds).collect()
-}
-
-fn seconds(spread: Spread) -> String {
-    format!("median {:.3} s, from {:.3} to {:.3}", spread.median, spread.min, spread.max)
 }
 
 fn milliseconds(at: Option<f64>) -> String {

@@ -15,6 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     cluster::Cluster,
+    crowd,
     lives::{self, FLOOR_LABEL},
 };
 
@@ -42,8 +43,7 @@ impl Documents {
         service.status = None;
         route.status = None;
         let documents = Self { pod: text(&pod), service: text(&service), route: text(&route), name };
-        cluster.delete(&documents.name).await;
-        lives::gone(cluster, &documents.name).await;
+        crowd::remove(cluster, std::slice::from_ref(&documents.name)).await;
         documents
     }
 

@@ -15,7 +15,7 @@ pub const LABEL: &str = "controller=bench";
 /// The label of what the floor makes without an Ephemeron.
 pub const FLOOR_LABEL: &str = "bench=floor";
 
-/// Removes what an interrupted run has left.
+/// Removes the Ephemerons and the floor's objects that an interrupted run has left.
 pub async fn clean(cluster: &Cluster) {
     // The children follow by themselves.
     cluster.kubectl(&format!("delete ephs -l {LABEL}")).await;
@@ -63,4 +63,10 @@ pub async fn gone(cluster: &Cluster, name: &str) {
         (cluster.get(&format!("http://{}/", host(name)), None).await.0 == 404).then_some(())
     })
     .await;
+}
+
+/// A count as a number that can be divided.
+#[expect(clippy::cast_precision_loss, reason = "no count here comes near 2^52")]
+pub fn as_f64(count: usize) -> f64 {
+    count as f64
 }

@@ -5,6 +5,8 @@
 //! mean. A new figure is a file with a `measure`, and a line in [`FIGURES`].
 #![allow(clippy::expect_used, clippy::panic, reason = "what cannot be measured fails loudly")]
 
+mod acceptor;
+mod at_once;
 mod audit;
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/controller/cluster.rs"]
@@ -12,16 +14,24 @@ mod cluster;
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/controller/controllers.rs"]
 mod controllers;
+mod crowd;
+mod expiry;
+mod fake_nodes;
 mod first_answer;
 mod floor;
+mod held;
 mod lives;
+mod plots;
 mod poll;
+mod process;
 mod report;
 mod requests;
+mod restart;
 mod spread;
 
 use std::{future::Future, pin::Pin, process::ExitCode};
 
+use acceptor::Acceptor;
 use audit::AuditLog;
 use clap::{Parser, builder::PossibleValuesParser};
 use cluster::Cluster;
@@ -32,9 +42,12 @@ use report::Figure;
 type Measurement = (&'static str, for<'a> fn(&'a World) -> Pin<Box<dyn Future<Output = Figure> + 'a>>);
 
 /// All figures, in the order in which they are measured.
-const FIGURES: [Measurement; 2] = [
+const FIGURES: [Measurement; 5] = [
     ("requests", |world| Box::pin(requests::measure(world))),
     ("first-answer", |world| Box::pin(first_answer::measure(world))),
+    ("at-once", |world| Box::pin(at_once::measure(world))),
+    ("expiry", |world| Box::pin(expiry::measure(world))),
+    ("held", |world| Box::pin(held::measure(world))),
 ];
 
 /// Measures the controller on the test cluster.
@@ -49,6 +62,14 @@ struct Arguments {
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
 
+    /// Take crowds of one in so many: for a look at whether all of it works.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    fraction: u32,
+
+    /// Measure nothing: draw docs/performance/*.svg from what was measured last.
+    #[arg(long)]
+    plots: bool,
+
     /// What `cargo bench` says to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -62,11 +83,31 @@ pub struct World {
     pub audit: AuditLog,
     /// How often to measure what takes time.
     pub pairs: u32,
+    fraction: u32,
+}
+
+impl World {
+    /// Starts the controller for the benchmark's Ephemerons, and waits until it is ready.
+    pub async fn controller(&self, domain: &str, env: &[(&str, &str)]) -> Controller {
+        let mut all = vec![("EPHEMERON_SELECTOR", lives::LABEL)];
+        all.extend(env);
+        let controller = Controller::start(&self.cluster, domain, &all);
+        controller.says("\"ready\"").await;
+        controller
+    }
+
+    /// How many to take of so many.
+    pub fn size(&self, full: usize) -> usize {
+        full.div_ceil(self.fraction as usize)
+    }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.plots {
+        return plots::draw();
+    }
     let cluster = match Cluster::connect().await {
         Ok(cluster) => cluster,
         Err(problem) => {
@@ -77,10 +118,11 @@ async fn main() -> ExitCode {
     cluster.kubectl("apply -f k8s/ephemerons.yaml").await;
     cluster.kubectl("wait --for=condition=Established crd/ephemerons.qualified.io").await;
     lives::clean(&cluster).await;
-    let controller = Controller::start(&cluster, lives::DOMAIN, &[("EPHEMERON_SELECTOR", lives::LABEL)]);
-    controller.says("\"ready\"").await;
+    Acceptor::clean(&cluster).await;
+    fake_nodes::close(&cluster).await;
 
-    let world = World { audit: AuditLog::of(&cluster), cluster, pairs: arguments.pairs };
+    let Arguments { pairs, fraction, .. } = arguments;
+    let world = World { audit: AuditLog::of(&cluster), cluster, pairs, fraction };
     let mut figures = Vec::new();
     for (name, measure) in FIGURES {
         if arguments.figures.is_empty() || arguments.figures.iter().any(|wanted| wanted == name) {
@@ -90,7 +132,6 @@ async fn main() -> ExitCode {
             figures.push(figure);
         }
     }
-    controller.stop().await;
     report::print(&figures);
     ExitCode::SUCCESS
 }

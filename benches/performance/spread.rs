@@ -1,4 +1,4 @@
-//! Many values of one thing in three: smallest, middle, largest.
+//! Many values of one thing in a few: smallest, middle, largest, and the one that few exceed.
 
 use serde::Serialize;
 
@@ -9,6 +9,8 @@ pub struct Spread {
     pub min: f64,
     /// The one in the middle.
     pub median: f64,
+    /// The one that one in a hundred exceeds (nearest rank).
+    pub p99: f64,
     /// The largest.
     pub max: f64,
 }
@@ -24,6 +26,13 @@ impl Spread {
         } else {
             f64::midpoint(values[middle - 1], values[middle])
         };
-        Self { min: values[0], median, max: values[values.len() - 1] }
+        let rank = (values.len() * 99).div_ceil(100);
+        Self { min: values[0], median, p99: values[rank - 1], max: values[values.len() - 1] }
+    }
+
+    /// Middle, smallest and largest as text.
+    pub fn told(self, unit: &str) -> String {
+        let Self { min, median, max, .. } = self;
+        format!("median {median:.3}{unit}, from {min:.3} to {max:.3}")
     }
 }

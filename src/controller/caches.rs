@@ -271,7 +271,8 @@ impl Watches<'_> {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
         K: cache::Kind + Clone + Debug + Send + Sync + 'static,
     {
-        let ours = watcher::Config::default().page_size(PAGE).labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
+        let ours =
+            watcher::Config::default().page_size(PAGE).labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
         let api = Api::namespaced(self.client.clone(), self.namespace);
         self.keep(cache, api, ours, served, changed);
     }

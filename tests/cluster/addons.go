@@ -1,4 +1,4 @@
-// Add-ons: what `up` puts on the node once it is Ready, such as a gateway or a DNS server.
+// Add-ons: what `up` puts on the node once it is Ready: gateways, and fake nodes beside it.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 
 // AddOn is something `up` puts on the node once it is Ready.
 type AddOn struct {
-	Name string                                      // chosen by `up --gateways NAME,NAME`
+	Name string                                      // chosen by `up --add-ons NAME,NAME`
 	Up   func(ctx context.Context, c *Cluster) error // idempotent; quick when there is nothing to do
 	Down func(ctx context.Context, c *Cluster) error // takes it off a running node; idempotent; may be nil
 	Well func(ctx context.Context, c *Cluster) error // fast check: while it returns nil, all programs are ready and nothing Up is made from has changed, Up is left out; may be nil
@@ -23,12 +23,12 @@ type AddOn struct {
 }
 
 // addOns are all there are, in the order they start.
-var addOns = []AddOn{traefikAddOn, contourAddOn}
+var addOns = []AddOn{traefikAddOn, contourAddOn, kwokAddOn}
 
-// defaultAddOns are the ones a new cluster gets without --gateways.
+// defaultAddOns are the ones a new cluster gets without --add-ons.
 var defaultAddOns = []string{"traefik"}
 
-// chooseAddOns resolves `--gateways`: what was asked for now, else at an
+// chooseAddOns resolves `--add-ons`: what was asked for now, else at an
 // earlier `up`, else the default; and remembers it.
 func (c *Cluster) chooseAddOns(asked string) ([]AddOn, error) {
 	names := defaultAddOns
@@ -59,7 +59,7 @@ func pickAddOns(all []AddOn, names []string) ([]AddOn, error) {
 	}
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			return nil, fmt.Errorf("no gateway named %q; there are: %s", name, strings.Join(append(known, "none"), ", "))
+			return nil, fmt.Errorf("no add-on named %q; there are: %s", name, strings.Join(append(known, "none"), ", "))
 		}
 	}
 	return chosen, nil

@@ -136,7 +136,7 @@ func TestCluster(t *testing.T) {
 	before := e.machine()
 	defer e.run("./cluster", "down")
 
-	t.Log(e.must("./cluster", "up", "--gateways", "none"))
+	t.Log(e.must("./cluster", "up", "--add-ons", "none"))
 	e.must("./cluster", "status")
 	pods := filepath.Join(t.TempDir(), "pods.yaml")
 	if err := os.WriteFile(pods, []byte(e2ePods), 0o644); err != nil {
@@ -178,7 +178,7 @@ func TestCluster(t *testing.T) {
 	for _, after := range []time.Duration{300, 900, 1500, 2500, 4000} {
 		e.must("./cluster", "down")
 		e.must("./cluster", "help") // builds, so that the delay counts from the start of `up`
-		up := exec.Command(e.dir+"/bin/cluster", "up", "--gateways", "none")
+		up := exec.Command(e.dir+"/bin/cluster", "up", "--add-ons", "none")
 		up.Env = append(os.Environ(), "EPHEMERON_CLUSTER_DIR="+e.dir, "EPHEMERON_CLUSTER_SOURCE="+mustAbs(t, "."))
 		var out bytes.Buffer
 		up.Stdout, up.Stderr = &out, &out

@@ -19,7 +19,7 @@ const usage = `A one-node Kubernetes for Ephemeron's demo, tests and benchmarks.
 
 usage: cluster COMMAND
 
-  up [--gateways NAME,...|none]  start it, or repair it; the first time takes about 10 minutes
+  up [--add-ons NAME,...|none]   start it, or repair it; the first time takes about 10 minutes
   down [--purge]                 stop it and remove its state; --purge: what was built, too
   status                         what runs, the addresses, what to try; exit code 0 if all is well
   env                            shell variables to source: KUBECONFIG, NODE_ADDRESS, HTTP_PORT, ...
@@ -61,9 +61,9 @@ func (c *Cluster) dispatch(ctx context.Context, command string, args []string) e
 	flags := flag.NewFlagSet(command, flag.ExitOnError)
 	switch command {
 	case "up":
-		gateways := flags.String("gateways", "", "gateways to run, by name; none for none; default: as at the last up")
+		addOns := flags.String("add-ons", "", "add-ons to run, by name: traefik, contour, kwok; none for none; default: as at the last up")
 		flags.Parse(args)
-		if err := c.up(ctx, *gateways); err != nil {
+		if err := c.up(ctx, *addOns); err != nil {
 			return fmt.Errorf("%w\n`cluster up` goes on from here; if it fails again, `cluster down` and `cluster up` start from nothing but keep what is built", err)
 		}
 		return nil

@@ -12,7 +12,7 @@ import (
 
 // up brings the cluster into its wanted state from whatever state it is in.
 // Each line does nothing where there is nothing to do.
-func (c *Cluster) up(ctx context.Context, gateways string) error {
+func (c *Cluster) up(ctx context.Context, addOns string) error {
 	began := time.Now()
 	if os.Geteuid() != 0 {
 		return errors.New("a node needs namespaces, mounts and cgroups: run as root")
@@ -25,7 +25,7 @@ func (c *Cluster) up(ctx context.Context, gateways string) error {
 		return err
 	}
 	defer unlock()
-	chosen, err := c.chooseAddOns(gateways)
+	chosen, err := c.chooseAddOns(addOns)
 	if err != nil {
 		return err
 	}

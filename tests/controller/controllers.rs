@@ -123,6 +123,11 @@ impl Controller {
         Self { child: Mutex::new(Some(child)), said }
     }
 
+    /// The process's id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.lock().expect("no holder panics").as_ref()?.id()
+    }
+
     /// What it has said so far.
     pub fn said(&self) -> String {
         self.said.lock().expect("no writer panics").clone()
