@@ -32,6 +32,8 @@ mod reconcile;
 mod requests;
 pub mod routing;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 mod status;
 mod target;
 mod telling;
@@ -109,7 +111,7 @@ struct Context {
     metrics: Arc<Metrics>,
     /// Failures in a row, by name.
     failures: Mutex<HashMap<String, u32>>,
-    now: fn() -> DateTime<Utc>,
+    now: Box<dyn Fn() -> DateTime<Utc> + Send + Sync>,
 }
 
 /// Why a reconcile failed.
@@ -207,7 +209,7 @@ pub async fn run(
         keeper,
         metrics,
         failures: Mutex::default(),
-        now: Utc::now,
+        now: Box::new(Utc::now),
     });
     tasks.spawn(tell_ends(Arc::clone(&context), ends));
     if unless(shutdown.clone(), ready(&context)).await.is_some() {

@@ -229,7 +229,7 @@ impl<K: Kind> Cache<K> {
 
     /// Takes in an event of the watch; calls `changed` with the objects that it changed, added or
     /// removed.
-    fn apply(&self, event: Event<K>, mut changed: impl FnMut(&K)) {
+    pub fn apply(&self, event: Event<K>, mut changed: impl FnMut(&K)) {
         match event {
             Event::Init => {
                 let mut state = self.state();

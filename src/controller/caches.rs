@@ -120,7 +120,7 @@ impl Listeners {
 
     /// Has the Ephemeron that owns a child looked at, and the one of the child's own name, which may
     /// wait for that name. Whose a child really is, is decided by UIDs.
-    fn owner<K: Resource>(&self) -> impl Fn(&K) + Send + 'static + use<K> {
+    pub fn owner<K: Resource>(&self) -> impl Fn(&K) + Send + 'static + use<K> {
         let told = self.clone();
         move |child| {
             let name = child.name_any();
@@ -128,6 +128,29 @@ impl Listeners {
             told.name(holder);
             let owners = child.owner_references().iter().filter(|owner| owner.kind == Ephemeron::kind(&()));
             owners.filter(|owner| owner.name != holder).for_each(|owner| told.name(&owner.name));
+        }
+    }
+
+    /// Has an Ephemeron looked at, and its end told.
+    pub fn ephemeron(&self, caches: &Caches) -> impl Fn(&Ephemeron) + Send + 'static + use<> {
+        let (told, cache) = (self.clone(), Arc::clone(&caches.ephemerons));
+        move |object| {
+            told.name(object.name());
+            // Another of the same name may have taken its place.
+            if cache.uid(object.name()).as_deref() != Some(object.uid()) {
+                // The receiver is gone only when the controller stops.
+                let _ = told.gone.send(Arc::new(object.clone()));
+            }
+        }
+    }
+
+    /// Has the Ephemeron looked at whose Service an endpoint slice belongs to.
+    pub fn service(&self) -> impl Fn(&EndpointSlice) + Send + 'static + use<> {
+        let told = self.clone();
+        move |slice| {
+            if let Some(service) = slice.labels().get(SERVICE_NAME_LABEL) {
+                told.name(service);
+            }
         }
     }
 
@@ -211,27 +234,14 @@ impl Caches {
         let mut watches = Watches { client, namespace, gateway_api, listeners, tasks };
         let all = watcher::Config::default().page_size(PAGE);
 
-        let (told, cache) = (listeners.clone(), Arc::clone(&self.ephemerons));
         let ephemerons = all.clone().labels(&settings.selector);
         let always = Served::Always;
-        watches.cluster(&self.ephemerons, ephemerons, always, move |object| {
-            told.name(object.name());
-            // Another of the same name may have taken its place.
-            if cache.uid(object.name()).as_deref() != Some(object.uid()) {
-                // The receiver is gone only when the controller stops.
-                let _ = told.gone.send(Arc::new(object.clone()));
-            }
-        });
+        watches.cluster(&self.ephemerons, ephemerons, always, listeners.ephemeron(self));
         watches.children(&self.pods, always, listeners.owner());
         watches.children(&self.services, always, listeners.owner());
         watches.children(&self.ingresses, always, listeners.owner());
         watches.children(&self.http_routes, Served::WithGatewayApi, listeners.owner());
-        let told = listeners.clone();
-        watches.children(&self.slices, always, move |slice| {
-            if let Some(service) = slice.labels().get(SERVICE_NAME_LABEL) {
-                told.name(service);
-            }
-        });
+        watches.children(&self.slices, always, listeners.service());
 
         let foreign = || all.clone().labels(&format!("{MANAGED_BY_LABEL}!={MANAGER}"));
         let hosts = listeners.hosts(self, ingress_hosts);

@@ -78,6 +78,16 @@ impl Clock {
         Reading { wall: Utc::now(), monotonic }
     }
 
+    /// A clock that was compared and found right.
+    #[cfg(test)]
+    pub fn right() -> Self {
+        let clock = Self::default();
+        let (now, verdict) = (clock.read(), Verdict::Right);
+        let comparison = Comparison { verdict, skew: TimeDelta::zero(), offset: now.offset() };
+        *clock.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(comparison);
+        clock
+    }
+
     /// What is known of the clock as it is now.
     #[must_use]
     pub fn verdict(&self) -> Verdict {

@@ -67,6 +67,12 @@ impl Keeper {
         Self { expiry, clock, ask: Notify::new(), told: Mutex::default() }
     }
 
+    /// One that holds nothing.
+    #[cfg(test)]
+    pub fn trusting() -> Self {
+        Self::new(Expiry::Delete, Arc::new(Clock::right()))
+    }
+
     /// Why nothing is deleted at this moment; None if what is over is.
     pub fn hold(&self) -> Option<Hold> {
         if self.expiry == Expiry::Hold {
