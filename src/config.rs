@@ -28,7 +28,7 @@ pub struct Run {
     pub domain: Domain,
 
     /// The namespace of the Pods, Services and routes. Default: the one of the kubeconfig's context.
-    #[arg(long, env = "EPHEMERON_NAMESPACE")]
+    #[arg(long, env = "EPHEMERON_NAMESPACE", value_parser = dns_label)]
     pub namespace: Option<String>,
 
     /// How hosts are routed: `auto` (the one Gateway with a listener for *.{domain}, else an
@@ -37,7 +37,7 @@ pub struct Run {
     pub gateway: RoutingChoice,
 
     /// The ingress class where Ingresses are used. Default: the cluster's default class.
-    #[arg(long, env = "EPHEMERON_INGRESS_CLASS")]
+    #[arg(long, env = "EPHEMERON_INGRESS_CLASS", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub ingress_class: Option<String>,
 
     /// Where public URLs are probed: HOST or HOST:PORT, or `off` to count services as available
@@ -193,6 +193,16 @@ impl Run {
             max_lifetime: self.max_lifetime,
         }
     }
+}
+
+/// A name as namespaces have it (RFC 1123).
+fn dns_label(text: &str) -> Result<String, String> {
+    let fits = (1..=63).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    let why = "write 1 to 63 lowercase letters, digits and '-' that begin and end with a letter or digit";
+    if fits { Ok(text.into()) } else { Err(why.into()) }
 }
 
 /// A duration of the Gateway API (GEP-2257).

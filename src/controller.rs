@@ -84,7 +84,7 @@ use telling::Teller;
 use crate::{health::Readiness, resource::Ephemeron};
 
 /// Reconciles that run at once; each is bounded by [`TIMEOUT`].
-const CONCURRENCY: u16 = 64;
+const CONCURRENCY: u16 = 100;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// After a failure; doubled with each that follows it.
 const FIRST_RETRY: Duration = Duration::from_millis(250);

@@ -11,7 +11,7 @@ mod schema;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use k8s_openapi::apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{CustomResource, KubeSchema, Resource as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -190,11 +190,23 @@ pub struct Resources {
     /// The most that it may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::quantities")]
-    pub limits: Option<BTreeMap<String, IntOrString>>,
+    pub limits: Option<BTreeMap<String, Amount>>,
     /// What is set aside for it. Default: the limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::quantities")]
-    pub requests: Option<BTreeMap<String, IntOrString>>,
+    pub requests: Option<BTreeMap<String, Amount>>,
+}
+
+/// An amount of a resource. Kubernetes' own type for "number or text" holds 32 bits, and memory has more.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(untagged)]
+pub enum Amount {
+    /// A whole number.
+    Int(i64),
+    /// A quantity, such as `500m`; or a number that is not whole or too large, which means nothing.
+    String(String),
+    /// Anything else that the schema lets through, so that one field does not make all of it unreadable.
+    Other(serde_json::Value),
 }
 
 /// What is known of the service.
@@ -216,7 +228,7 @@ pub struct EphemeronStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// When everything is destroyed, whether by `expirationTime` or by `lifetime`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "schema::time_or_none")]
     #[schemars(schema_with = "schema::plain_string")]
     pub expiration_time: Option<DateTime<Utc>>,
     /// How often its end was put off.

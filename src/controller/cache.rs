@@ -248,7 +248,11 @@ impl<K: Kind> Cache<K> {
             }
             Event::Apply(mut object) => {
                 let (key, kept) = self.keep(&mut object, true);
+                // Whoever it does not concern any more is concerned, too.
+                let left =
+                    self.state().objects.get(&key).filter(|known| known.groups != kept.groups).cloned();
                 if self.state().show(key, kept) {
+                    left.as_ref().and_then(Kept::read).iter().for_each(|object| changed(object));
                     changed(&object);
                 }
             }
@@ -309,7 +313,11 @@ impl State {
         let mut changed = Vec::new();
         for (key, kept) in mem::take(&mut self.objects) {
             match listed.get(&key) {
-                Some(new) if new.version > kept.version => {}
+                Some(new) if new.version > kept.version => {
+                    if new.groups != kept.groups {
+                        changed.push(kept);
+                    }
+                }
                 // Written after the list was made; an older one would be in it.
                 None if written.contains(&key) && kept.version > newest => {
                     listed.insert(key, kept);

@@ -27,6 +27,7 @@ use super::{
     attempts,
     cache::{self, Cache},
     metrics::Metrics,
+    ownership::{Whose, whose},
     settings::Settings,
     trouble::Trouble,
 };
@@ -182,14 +183,16 @@ impl Listeners {
 impl Caches {
     /// The HTTPRoute or Ingress of somebody else that has this host, as kind namespace/name.
     #[must_use]
-    pub fn holder_of(&self, host: &str) -> Option<String> {
+    pub fn holder_of(&self, host: &str, owner: &Ephemeron) -> Option<String> {
         fn named<K: Resource<DynamicType = ()>>(object: &Arc<K>) -> String {
             let namespace = object.namespace().unwrap_or_default();
             format!("{} {namespace}/{}", K::kind(&()), object.name_any())
         }
-        let route = self.foreign_http_routes.group(host);
-        let ingress = self.foreign_ingresses.group(host);
-        route.first().map(named).or_else(|| ingress.first().map(named))
+        // One of ours that has lost its labels is not somebody else's.
+        let routes = self.foreign_http_routes.group(host);
+        let ingresses = self.foreign_ingresses.group(host);
+        let route = routes.iter().find(|one| whose(one.as_ref(), owner) != Whose::Ours).map(named);
+        route.or_else(|| ingresses.iter().find(|one| whose(one.as_ref(), owner) != Whose::Ours).map(named))
     }
 
     /// Returns once everything that decisions rest on has been listed.

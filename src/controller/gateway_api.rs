@@ -44,7 +44,8 @@ pub async fn await_served(client: Client, served: watch::Sender<bool>) {
             () = time::sleep(pause) => {}
             event = events.next() => pause = match event {
                 Some(Ok(Event::Apply(_) | Event::InitApply(_))) => ASK_AGAIN,
-                Some(Ok(Event::Init | Event::InitDone | Event::Delete(_))) => Duration::MAX,
+                Some(Ok(Event::Init | Event::Delete(_))) => Duration::MAX,
+                Some(Ok(Event::InitDone)) => pause,
                 Some(Err(_)) | None => ASK_AGAIN_UNWATCHED,
             },
         }

@@ -75,23 +75,29 @@ impl Keeper {
 
     /// Why nothing is deleted at this moment; None if what is over is.
     pub fn hold(&self) -> Option<Hold> {
+        let hold = self.judge();
+        if hold == Some(Hold::UnknownClock) {
+            self.ask.notify_one();
+        }
+        hold
+    }
+
+    /// The same, without having the clock compared.
+    fn judge(&self) -> Option<Hold> {
         if self.expiry == Expiry::Hold {
             return Some(Hold::ByHand);
         }
         match self.clock.verdict() {
             Verdict::Right => None,
             Verdict::Wrong(skew) => Some(Hold::WrongClock(skew)),
-            Verdict::Unknown => {
-                self.ask.notify_one();
-                Some(Hold::UnknownClock)
-            }
+            Verdict::Unknown => Some(Hold::UnknownClock),
         }
     }
 
     /// Tells in the log if deletions are held, or are not any more; returns whether it did. How far a
     /// wrong clock is off is told once.
     fn tell(&self, metrics: &Metrics) -> bool {
-        let hold = self.hold();
+        let hold = self.judge();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let same = match (*told, hold) {
             (Some(Hold::WrongClock(_)), Some(Hold::WrongClock(_))) => true,
@@ -127,16 +133,19 @@ pub async fn keep(keeper: Arc<Keeper>, client: Client, caches: Arc<Caches>, list
         if verdict != Verdict::Right && time::Instant::now() >= ask_at {
             // The answer's date is all that is wanted; whoever may use the API may ask for the version.
             let answer = time::timeout(TIMEOUT, client.apiserver_version()).await;
-            if !matches!(answer, Ok(Ok(_))) || matches!(keeper.clock.verdict(), Verdict::Wrong(_)) {
+            drop(answer);
+            if keeper.clock.verdict() != Verdict::Right {
                 ask_at = time::Instant::now() + ASK;
             }
         }
         let changed = keeper.tell(&listeners.metrics);
-        match keeper.hold() {
+        match keeper.judge() {
             Some(hold) if hold != Hold::ByHand => listeners.readiness.lacks("clock", hold.to_string()),
             _ => listeners.readiness.has("clock"),
         }
-        if changed || verdict == Verdict::Unknown {
+        // Stepped and compared between two looks, nothing has changed but what the timers believe.
+        let settled = verdict == Verdict::Unknown && keeper.clock.verdict() != Verdict::Unknown;
+        if changed || settled {
             caches.ephemerons.names().into_iter().for_each(|name| listeners.name(name));
         }
     }

@@ -44,7 +44,10 @@ pub async fn publish(
             Ok(Some(caches.ephemerons.wrote_alone(written)))
         }
         Ok(written) => Ok(Some(caches.ephemerons.wrote(written))),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok::<Option<Arc<Ephemeron>>, _>(None),
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            caches.ephemerons.missing(name, uid.as_deref());
+            Ok::<Option<Arc<Ephemeron>>, _>(None)
+        }
         Err(source) => Err(PublishError { part, source: Box::new(source) }),
     };
     let annotation = ephemeron.metadata.annotations.as_ref().and_then(|all| all.get(HOST_ANNOTATION));

@@ -6,7 +6,7 @@ use kube::runtime::controller::Action;
 use super::{
     Context, Error, FIRST_RETRY,
     apply::{self, Applied, Child},
-    attempts::has_failed,
+    attempts,
     desired::desired,
     expire::{expire, remove_children},
     holding::Hold,
@@ -52,11 +52,12 @@ pub(super) async fn reconcile(name: &str, context: &Context) -> Result<Action, E
     let Some(routing) = context.routing.borrow().clone() else { return Ok(Action::requeue(FIRST_RETRY)) };
     let frame = Frame { ephemeron: &ephemeron, end, held: held.as_deref(), routing: &routing };
     let observed = observe(&context.caches, name);
-    let settled = match validate(&ephemeron, &context.settings, has_pod(&ephemeron, &observed)) {
+    let settled = match validate(&ephemeron, &context.settings, has_pod(&ephemeron, &observed, now)) {
         Ok(valid) => bring_about(context, &frame, &valid, &observed).await?,
         Err(invalid) => {
             let (status, again) = status(&frame.situation(context, Err(&invalid)), now);
             context.pacing.forget(name);
+            context.prober.forget(name);
             publish(&context.client, &context.caches, &context.teller, &ephemeron, status).await?;
             again
         }
@@ -121,7 +122,7 @@ async fn bring_about(
     let now = (context.now)();
     let begun = moving::begun(ephemeron, observed, routing);
     let mut wanted = desired(valid, routing, begun.as_ref(), settings);
-    let host_holder = caches.holder_of(&valid.host).filter(|_| !has_route(observed, routing));
+    let host_holder = caches.holder_of(&valid.host, ephemeron).filter(|_| !has_route(observed, routing));
     if host_holder.is_some() {
         wanted.route = None;
     }
@@ -197,9 +198,10 @@ async fn tell(
 }
 
 /// Whether a Pod of this Ephemeron lives.
-fn has_pod(ephemeron: &Ephemeron, observed: &Observed) -> bool {
+fn has_pod(ephemeron: &Ephemeron, observed: &Observed, now: DateTime<Utc>) -> bool {
     let ours = observed.pods.iter().filter(|pod| whose(pod.as_ref(), ephemeron) == Whose::Ours);
-    ours.into_iter().any(|pod| pod.metadata.deletion_timestamp.is_none() && !has_failed(pod))
+    let ours: Vec<_> = ours.cloned().collect();
+    matches!(attempts::pick(&ours, now), attempts::Pick::Live(_))
 }
 
 /// Whether the route of the kind in use is there already: whoever comes later to its host is the

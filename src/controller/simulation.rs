@@ -39,12 +39,12 @@ use dice::Dice;
 use server::Server;
 
 /// Runs without `SEEDS` in the environment.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 300;
 /// Users act and faults happen until this moment; afterwards everything must come to rest.
 const RESTLESS: Duration = Duration::from_secs(90);
 const CALM: Duration = Duration::from_secs(200);
 /// In the last part of the calm nobody may ask for anything any more.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 fn start_of_time() -> DateTime<Utc> {
     DateTime::from_timestamp(1_893_456_000, 0).expect("a time")
@@ -124,7 +124,7 @@ async fn run(seed: u64) -> Result<Sum, String> {
     let asked = server.asked() - asked;
 
     drop(stop);
-    let _ = time::timeout(Duration::from_secs(60), loops).await;
+    let _ = time::timeout(Duration::from_mins(1), loops).await;
     watches.abort();
     world.abort();
     let mut problems = server.problems();

@@ -12,7 +12,7 @@ use k8s_openapi::{
 
 use crate::{
     policy::CONTAINER,
-    resource::{ReadinessProbe, Resources, Service},
+    resource::{Amount, ReadinessProbe, Resources, Service},
 };
 
 /// The name of the port in the Pod and the Service.
@@ -70,10 +70,12 @@ fn readiness(probe: &ReadinessProbe, port: i32) -> Probe {
 }
 
 fn resources(resources: &Resources) -> ResourceRequirements {
-    let quantities = |amounts: &Option<BTreeMap<String, IntOrString>>| {
-        let quantity = |amount: &IntOrString| match amount {
-            IntOrString::Int(number) => Quantity(number.to_string()),
-            IntOrString::String(text) => Quantity(text.clone()),
+    let quantities = |amounts: &Option<BTreeMap<String, Amount>>| {
+        let quantity = |amount: &Amount| match amount {
+            Amount::Int(number) => Quantity(number.to_string()),
+            Amount::String(text) => Quantity(text.clone()),
+            // The policy says that it is no quantity.
+            Amount::Other(value) => Quantity(value.to_string()),
         };
         amounts
             .as_ref()

@@ -103,7 +103,12 @@ fn host(ephemeron: &Ephemeron, settings: &Settings) -> String {
         .as_ref()
         .and_then(|status| match &status.host {
             Some(host) => Some(host.clone()),
-            None if status.conditions.is_empty() => None,
+            // The earlier implementation gives no reasons; our own status of an invalid spec does.
+            None if status.conditions.is_empty()
+                || status.conditions.iter().any(|one| one.reason.is_some()) =>
+            {
+                None
+            }
             None => annotation(HOST_ANNOTATION),
         })
         .filter(is_its_own)
@@ -267,6 +272,9 @@ mod tests {
             "minimal.old.org",
             "the earlier implementation's"
         );
+        let ours =
+            Some(json!({"conditions": [{"type": "PodReady", "status": "False", "reason": "InvalidSpec"}]}));
+        assert_eq!(host(ours, "minimal.bank.org"), "minimal.example.com", "it was never served");
         assert_eq!(host(earlier, "bank.example.org"), "minimal.example.com", "not under its own name");
     }
 }

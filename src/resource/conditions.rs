@@ -15,7 +15,11 @@ pub struct Condition {
     /// `True`, `False` or `Unknown`.
     pub status: String,
     /// When the status last changed from one to the other.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "super::schema::time_or_none"
+    )]
     #[schemars(schema_with = "super::schema::plain_string")]
     pub last_transition_time: Option<DateTime<Utc>>,
     /// Why, in one word for programs.

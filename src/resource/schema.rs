@@ -1,7 +1,10 @@
 //! Pieces of the CRD's schema that a derive cannot say.
 
+use chrono::{DateTime, Utc};
 use kube::core::Rule;
 use schemars::{JsonSchema as _, Schema, SchemaGenerator, json_schema};
+
+use serde::{Deserialize as _, Deserializer};
 
 use super::conditions::Condition;
 
@@ -32,6 +35,12 @@ pub fn time(_: &mut SchemaGenerator) -> Schema {
             "message": "expirationTime must be a day of the calendar",
         }],
     })
+}
+
+/// Reads a time of a status; what is none counts as missing. A status can be written by hand, and one
+/// that cannot be read would hide its object from the controller.
+pub fn time_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| text.parse().ok()))
 }
 
 /// A string without a format, as printer columns and old clients want it.

@@ -80,6 +80,7 @@ pub fn cases(cases: &mut Cases) {
         let rows = [
             ("podLabels: {\"ephemerons.qualified.io/name\": other}", "InvalidSpec", "is reserved"),
             ("podLabels: {\"not a label\": a}", "InvalidSpec", "is not a label"),
+            ("resources: {requests: {memory: 1099511627776}}", "Unschedulable", "Insufficient memory"),
             ("resources: {limits: {cpu: much}}", "InvalidSpec", "\"much\" is not a quantity"),
             (
                 "resources: {limits: {cpu: 1}, requests: {cpu: 2}}",

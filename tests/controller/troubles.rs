@@ -224,8 +224,23 @@ spec: {{hostnames: [{name}.localhost], parentRefs: [{{name: traefik, namespace: 
         cluster.apply(&foreign).await.expect("it is accepted");
         cluster.apply(&manifest_for(&name, "", "lifetime: 30m", PROBE)).await.expect("it is accepted");
         stuck(cluster, &name, "HostTaken", &[&format!("HTTPRoute default/other-{name}")]).await;
+        // Nothing but the other's change has it go on.
+        let elsewhere = r#"{"spec":{"hostnames":["elsewhere.localhost"]}}"#;
+        cluster
+            .kubectl(&format!("-n default patch httproute other-{name} --type=merge -p '{elsewhere}'"))
+            .await;
+        cluster.available(&name).await;
         cluster.kubectl(&format!("-n default delete httproute other-{name}")).await;
-        // Nothing but the other's deletion has it go on.
+        // One of ours without its labels is not somebody else's.
+        let gone = "app.kubernetes.io/managed-by- ephemerons.qualified.io/name-";
+        cluster.kubectl(&format!("-n default label httproute {name} {gone}")).await;
+        let routes =
+            kube::Api::<gateway_api::httproutes::HttpRoute>::namespaced(cluster.client.clone(), "default");
+        until("the labels are back", || async {
+            let labels = routes.get(&name).await.ok()?.metadata.labels.unwrap_or_default();
+            labels.contains_key("ephemerons.qualified.io/name").then_some(())
+        })
+        .await;
         cluster.available(&name).await;
         // Whoever comes later does not take it away again.
         cluster.apply(&foreign).await.expect("it is accepted");
@@ -259,7 +274,7 @@ spec: {{hostnames: [{name}.localhost], parentRefs: [{{name: traefik, namespace: 
         let name = cluster.name("forged");
         cluster.apply(&manifest_for(&name, "", "lifetime: 30m", PROBE)).await.expect("it is accepted");
         let before = cluster.available(&name).await;
-        let forged = r#"{"status":{"host":"bank.example.com","expirationTime":"2099-01-01T00:00:00Z","url":"http://bank.example.com/","conditions":[{"type":"Available","status":"Maybe"}]}}"#;
+        let forged = r#"{"status":{"host":"bank.example.com","expirationTime":"soon","url":"http://bank.example.com/","conditions":[{"type":"Available","status":"Maybe"}]}}"#;
         cluster.kubectl(&format!("patch eph {name} --subresource=status --type=merge -p '{forged}'")).await;
         let after = cluster.reaches(&name, "is itself again", |one| {
             one.status.as_ref().is_some_and(|status| status.host.as_deref() == Some(&format!("{name}.localhost")))

@@ -37,6 +37,8 @@ impl Mending {
             all.insert(uid.into(), Mended { times: 1, last: now });
             return Ok(());
         };
+        // A clock that is set back must not make it wait for long.
+        mended.last = mended.last.min(now);
         let pause = FIRST
             .checked_mul(2_i32.saturating_pow(mended.times - 1))
             .map_or(LONGEST, |pause| pause.min(LONGEST));

@@ -27,7 +27,8 @@ pub fn admitting(
                 .is_none_or(|hostname| admits_host(hostname, settings.domain.as_str()))
         })
         .filter(|candidate| admits_namespace(candidate, &namespace, settings, offer))
-        .max_by_key(|candidate| candidate.protocol == "HTTPS")?;
+        // The first of equals: one that is added moves nobody.
+        .min_by_key(|candidate| candidate.protocol != "HTTPS")?;
     let class = &gateway.spec.gateway_class_name;
     Some(Parent {
         name: gateway.name_any(),

@@ -103,7 +103,8 @@ fn as_routing(settings: &Settings, offer: &Offer<'_>, route: &Route) -> Option<R
 /// while is still the last one that was known.
 fn still_there(settings: &Settings, offer: &Offer<'_>, held: &Parent) -> Option<Parent> {
     let gateway = offer.gateway(&held.namespace, &held.name)?;
-    let parent = admitting(settings, offer, gateway, None)?;
+    let parent = admitting(settings, offer, gateway, Some(&held.listener))
+        .or_else(|| admitting(settings, offer, gateway, None))?;
     let address = parent.address.clone().or_else(|| held.address.clone());
     let controller = parent.controller.clone().or_else(|| held.controller.clone());
     Some(Parent { address, controller, ..parent })
