@@ -62,6 +62,8 @@ impl Cluster {
         self.kubectl("apply -f k8s/ephemerons.yaml").await;
         self.kubectl("wait --for=condition=Established crd/ephemerons.qualified.io").await;
         self.kubectl("delete ephs --all --wait=false").await;
+        // As an interrupted benchmark leaves them.
+        self.kubectl("uncordon -l kubernetes.io/os").await;
         self.kubectl("-n default delete pods,services,httproutes,ingresses -l test=foreign --wait=false")
             .await;
     }

@@ -1,0 +1,23 @@
+//! Runs presets: WebAssembly components that turn parameters into a pod template, in a sandbox with limits.
+//!
+//! | room | what lives in it |
+//! | --- | --- |
+//! | [`limits`] | everything a preset may use, with its default |
+//! | [`engine`] | WebAssembly set up for presets, and the thread that stops what takes too long |
+//! | [`audit`] | is this file a preset, and one of a version that this program can talk to? |
+//! | [`module`] | a preset that is loaded: `describe()` and `render()` as calls |
+//! | [`document`] | the JSON documents that presets answer with, read within bounds |
+//! | [`error`] | what may come of a call |
+//! | [`pool`] | calls on threads of their own, shared fairly between presets |
+//!
+//! The interface is the WIT package `ephemeron:preset` in `presets/wit`.
+
+#![forbid(unsafe_code)]
+
+pub mod audit;
+pub mod document;
+pub mod engine;
+pub mod error;
+pub mod limits;
+pub mod module;
+pub mod pool;
