@@ -60,7 +60,7 @@ pub async fn expire(
         ..DeleteParams::default()
     };
     match Api::<Ephemeron>::all(client.clone()).delete(name, &params).await {
-        Ok(_) => lives.ended(ephemeron, now - end),
+        Ok(_) => lives.ended(ephemeron, end, now),
         // Gone before, by somebody, or by us with an answer that got lost: its event tells.
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(kube::Error::Api(status)) if status.code == 409 => return Ok(Action::requeue(CHANGED)),

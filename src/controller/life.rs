@@ -1,7 +1,7 @@
 //! The last line on each life: one log entry that tells all of it.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -22,9 +22,13 @@ pub enum End {
     Deleted,
 }
 
-/// The lives that this process has ended itself, until their deletion is seen.
+/// For so long it is known whose end was told: the answer to a deletion and the event that shows it
+/// come in either order.
+const KNOWN_FOR: TimeDelta = TimeDelta::minutes(10);
+
+/// The lives whose end was told of late, by UID.
 pub struct Lives {
-    known: Mutex<HashSet<String>>,
+    told: Mutex<HashMap<String, DateTime<Utc>>>,
     metrics: Arc<Metrics>,
 }
 
@@ -32,20 +36,19 @@ impl Lives {
     /// None yet; ends are counted in these metrics.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { known: Mutex::default(), metrics }
+        Self { told: Mutex::default(), metrics }
     }
 
-    /// This process has deleted an Ephemeron whose time was over.
-    pub fn ended(&self, ephemeron: &Ephemeron, late: TimeDelta) {
-        let is_new = self.known().insert(ephemeron.uid().into());
-        if is_new {
-            self.tell(ephemeron, End::Expired(late));
+    /// This process has deleted an Ephemeron whose time was over at `end`.
+    pub fn ended(&self, ephemeron: &Ephemeron, end: DateTime<Utc>, now: DateTime<Utc>) {
+        if self.is_first(ephemeron, now) {
+            self.tell(ephemeron, End::Expired(now - end));
         }
     }
 
-    /// An Ephemeron was seen to be gone; returns why, unless this process knew.
+    /// An Ephemeron was seen to be gone; returns why, unless that was told before.
     pub fn gone(&self, ephemeron: &Ephemeron, end: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<End> {
-        if self.known().remove(ephemeron.uid()) {
+        if !self.is_first(ephemeron, now) {
             return None;
         }
         let end = match end.map(|end| now - end) {
@@ -56,16 +59,18 @@ impl Lives {
         Some(end)
     }
 
+    fn is_first(&self, ephemeron: &Ephemeron, now: DateTime<Utc>) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|_, when| (now - *when).abs() < KNOWN_FOR);
+        told.insert(ephemeron.uid().into(), now).is_none()
+    }
+
     fn tell(&self, ephemeron: &Ephemeron, end: End) {
         log(ephemeron, end);
         match end {
             End::Expired(late) => self.metrics.expired(late.to_std().unwrap_or_default()),
             End::Deleted => self.metrics.deleted(),
         }
-    }
-
-    fn known(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -107,11 +112,20 @@ mod tests {
     fn each_end_is_told_once() {
         let (lives, ephemeron) = (fixtures::lives(), fixtures::ephemeron(fixtures::MINIMAL));
         let end = DateTime::from_timestamp(1_900_000_000, 0).expect("a time");
-        lives.ended(&ephemeron, TimeDelta::zero());
-        assert_eq!(lives.gone(&ephemeron, Some(end), end), None, "it was told when it was deleted");
+        let named = |uid: &str| {
+            let mut other = ephemeron.clone();
+            other.metadata.uid = Some(uid.into());
+            other
+        };
+        lives.ended(&named("a"), end, end);
+        assert_eq!(lives.gone(&named("a"), Some(end), end), None, "it was told when it was deleted");
         let (before, after) = (end - TimeDelta::seconds(5), end + TimeDelta::seconds(5));
-        assert_eq!(lives.gone(&ephemeron, Some(end), before), Some(End::Deleted));
+        assert_eq!(lives.gone(&named("b"), Some(end), before), Some(End::Deleted));
         let late = End::Expired(TimeDelta::seconds(5));
-        assert_eq!(lives.gone(&ephemeron, Some(end), after), Some(late), "by another process");
+        assert_eq!(lives.gone(&named("c"), Some(end), after), Some(late), "by another process");
+        assert_eq!(lives.gone(&named("c"), Some(end), after), None, "once");
+        lives.ended(&named("c"), end, after);
+        assert_eq!(lives.gone(&named("d"), None, after + KNOWN_FOR), Some(End::Deleted));
+        assert_eq!(lives.told.lock().expect("no holder panics").len(), 1, "nothing is kept for ever");
     }
 }
