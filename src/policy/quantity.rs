@@ -26,6 +26,11 @@ impl Quantity {
     pub fn is_negative(self) -> bool {
         self.0 < 0
     }
+
+    /// Whether it is more than zero.
+    pub fn is_positive(self) -> bool {
+        self.0 > 0
+    }
 }
 
 impl FromStr for Quantity {

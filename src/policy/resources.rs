@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use k8s_openapi::{
-    api::core::v1::{PodSpec, ResourceRequirements},
-    apimachinery::pkg::api::resource,
-};
+use k8s_openapi::api::core::v1::{PodSpec, ResourceRequirements};
 
 use super::{
     Violation,
@@ -39,6 +36,9 @@ pub enum NotCaps {
     /// An amount is below zero.
     #[error("the cap of {0} is below zero")]
     Negative(String),
+    /// An amount is zero, of what every container uses.
+    #[error("the cap of {0} is zero, and Kubernetes takes that for no limit: write more, or leave it out")]
+    Zero(String),
     /// A resource is named more than once.
     #[error("{0} is named twice")]
     Twice(String),
@@ -61,6 +61,9 @@ impl FromStr for Caps {
             let amount: Quantity = text.parse()?;
             if amount.is_negative() {
                 return Err(NotCaps::Negative(name.into()));
+            }
+            if !amount.is_positive() && USED_BY_ALL.contains(&name) {
+                return Err(NotCaps::Zero(name.into()));
             }
             if caps.insert(name.to_owned(), Cap { amount, text: text.into() }).is_some() {
                 return Err(NotCaps::Twice(name.into()));
@@ -91,7 +94,12 @@ impl Caps {
             }
             for (name, cap) in self.0.iter().filter(|(name, _)| USED_BY_ALL.contains(&name.as_str())) {
                 let limits = container.resources.get_or_insert_default().limits.get_or_insert_default();
-                limits.entry(name.clone()).or_insert_with(|| resource::Quantity(cap.text.clone()));
+                let limit = limits.entry(name.clone()).or_default();
+                // To the kubelet, zero is no limit.
+                if limit.0.parse::<Quantity>().is_ok_and(Quantity::is_positive) {
+                    continue;
+                }
+                limit.0.clone_from(&cap.text);
             }
         }
         Ok(())
@@ -141,6 +149,11 @@ mod tests {
                     "requests": {"memory": "4096Mi", "ephemeral-storage": "1Ti"},
                 }),
             ),
+            // Nothing as a limit is no limit to the kubelet.
+            (
+                json!({"limits": {"cpu": 0, "memory": "0Gi", "example.com/gpu": "0"}}),
+                json!({"limits": {"cpu": "2", "memory": "4Gi", "example.com/gpu": "0"}}),
+            ),
             (
                 json!({"limits": {"cpu": "1", "memory": "1", "example.com/gpu": "1"}}),
                 json!({"limits": {"cpu": "1", "memory": "1", "example.com/gpu": "1"}}),
@@ -189,10 +202,23 @@ mod tests {
 
     #[test]
     fn what_are_no_caps_is_refused() {
-        for text in
-            ["", "cpu", "=1", "cpu=", "cpu=much", "cpu=-1", "cpu=1,cpu=2", "cpu=1,", "c pu=1", "cpu=1=2"]
-        {
+        let texts = [
+            "",
+            "cpu",
+            "=1",
+            "cpu=",
+            "cpu=much",
+            "cpu=-1",
+            "cpu=0",
+            "memory=0Gi",
+            "cpu=1,cpu=2",
+            "cpu=1,",
+            "c pu=1",
+            "cpu=1=2",
+        ];
+        for text in texts {
             assert!(text.parse::<Caps>().is_err(), "{text}");
         }
+        assert!("example.com/gpu=0".parse::<Caps>().is_ok(), "none at all");
     }
 }
