@@ -51,7 +51,7 @@ impl FromStr for Reference {
 
 fn read(text: &str) -> Option<Reference> {
     // Runtimes take these for the identifier of an image on the node.
-    if text.len() == 64 && text.bytes().all(is_hexadecimal) {
+    if text.len() == 64 && text.bytes().all(is_hexadecimal) || is_digest(text) {
         return None;
     }
     let (named, digest) = match text.split_once('@') {
@@ -218,6 +218,7 @@ mod tests {
             "*",
             "a/*",
             &SHA["sha256:".len()..],
+            SHA,
             &long,
             &long_tag,
             &format!("a@{SHA}@{SHA}"),
