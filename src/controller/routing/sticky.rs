@@ -78,6 +78,10 @@ impl Choice {
                     fresh @ Routing::Gateway(_) if left <= TimeDelta::zero() => (moved(fresh), None),
                     Routing::Gateway(_) if is_there => (self.clone(), Some(left)),
                     Routing::Unavailable(_) if is_there => (self.clone(), None),
+                    // Another class has become the default: that is for those who have none yet.
+                    Routing::Ingress { .. } if is_there && settings.ingress_class.is_none() => {
+                        (self.clone(), None)
+                    }
                     fresh => (calm(fresh), None),
                 }
             }
@@ -234,6 +238,22 @@ mod tests {
             "which one?"
         );
         assert_eq!(scene.sees(&[gateway("a", true)], 3), is("a", None));
+    }
+
+    #[test]
+    fn another_default_class_moves_nobody() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.sees(&[], 0), is("traefik", None));
+        let default = json!({"metadata": {"name": "other", "annotations": {
+            "ingressclass.kubernetes.io/is-default-class": "true",
+        }}});
+        scene.classes.push(serde_json::from_value(default).expect("a class"));
+        assert_eq!(scene.sees(&[], 1), is("traefik", None), "it is there, and nobody has asked for another");
+        scene.classes.remove(0);
+        assert_eq!(scene.sees(&[], 2), is("other", None), "it is gone");
+        scene.classes.push(class());
+        scene.settings.ingress_class = Some("traefik".into());
+        assert_eq!(scene.sees(&[], 3), is("traefik", None), "it is asked for");
     }
 
     #[test]
