@@ -82,10 +82,31 @@ impl Clock {
     #[cfg(test)]
     pub fn right() -> Self {
         let clock = Self::default();
-        let (now, verdict) = (clock.read(), Verdict::Right);
-        let comparison = Comparison { verdict, skew: TimeDelta::zero(), offset: now.offset() };
-        *clock.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(comparison);
+        clock.is_found(Verdict::Right);
         clock
+    }
+
+    /// A comparison with this outcome.
+    #[cfg(test)]
+    pub fn is_found(&self, verdict: Verdict) {
+        let comparison = Comparison { verdict, skew: TimeDelta::zero(), offset: self.offset() };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(comparison);
+    }
+
+    /// What only a step of the wall clock changes.
+    #[must_use]
+    pub fn offset(&self) -> TimeDelta {
+        self.read().offset()
+    }
+
+    /// Whether the wall clock was stepped since this was its offset, which becomes the present one then.
+    pub fn is_stepped_from(&self, offset: &mut TimeDelta) -> bool {
+        let now = self.read();
+        let is_stepped = now.is_stepped_from(*offset);
+        if is_stepped {
+            *offset = now.offset();
+        }
+        is_stepped
     }
 
     /// What is known of the clock as it is now.

@@ -1,16 +1,19 @@
 //! Ephemerons and settings that the unit tests of the pure modules share.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use prometheus_client::registry::Registry;
+use tokio::sync::mpsc;
 
 use super::{
+    caches::Listeners,
     life::Lives,
     metrics::Metrics,
     settings::{Expiry, ProbeChoice, RoutingChoice, Settings},
 };
 use crate::{
+    health::Readiness,
     policy::{Policy, Rules},
     resource::Ephemeron,
 };
@@ -51,9 +54,27 @@ pub fn ephemeron(manifest: &str) -> Ephemeron {
     serde_saphyr::from_str(manifest).expect("a manifest")
 }
 
+/// Metrics that nobody reads.
+pub fn metrics() -> Arc<Metrics> {
+    Metrics::register(&mut Registry::default())
+}
+
 /// No lives yet, counted for nobody.
 pub fn lives() -> Lives {
-    Lives::new(Metrics::register(&mut Registry::default()))
+    Lives::new(metrics())
+}
+
+/// Whom the caches tell of changes, and the names that they tell.
+pub fn listeners() -> (Listeners, mpsc::UnboundedReceiver<String>) {
+    let (names, told) = mpsc::unbounded_channel();
+    let listeners = Listeners {
+        names,
+        gone: mpsc::unbounded_channel().0,
+        routing: Arc::default(),
+        metrics: metrics(),
+        readiness: Readiness::starting("it waits for nothing"),
+    };
+    (listeners, told)
 }
 
 /// The settings of a small installation.

@@ -1,7 +1,10 @@
 //! Whether Ephemerons whose time is over are deleted, or held: by hand, or by a clock that is wrong.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -58,13 +61,16 @@ pub struct Keeper {
     clock: Arc<Clock>,
     ask: Notify,
     told: Mutex<Option<Hold>>,
+    /// Whether a wrong clock has held somebody back since all were let go.
+    held_back: AtomicBool,
 }
 
 impl Keeper {
     /// With this setting and clock.
     #[must_use]
     pub fn new(expiry: Expiry, clock: Arc<Clock>) -> Self {
-        Self { expiry, clock, ask: Notify::new(), told: Mutex::default() }
+        let (ask, told, held_back) = (Notify::new(), Mutex::default(), AtomicBool::default());
+        Self { expiry, clock, ask, told, held_back }
     }
 
     /// One that holds nothing.
@@ -76,10 +82,18 @@ impl Keeper {
     /// Why nothing is deleted at this moment; None if what is over is.
     pub fn hold(&self) -> Option<Hold> {
         let hold = self.judge();
-        if hold == Some(Hold::UnknownClock) {
-            self.ask.notify_one();
+        match hold {
+            Some(Hold::UnknownClock) => self.ask.notify_one(),
+            Some(Hold::WrongClock(_)) => self.held_back.store(true, Ordering::SeqCst),
+            Some(Hold::ByHand) | None => {}
         }
         hold
+    }
+
+    /// Whether a wrong clock has held somebody back, and does not any more. It may have been wrong for
+    /// less than it takes to be looked at, such as beside one of several API servers.
+    fn lets_go(&self) -> bool {
+        self.judge().is_none() && self.held_back.swap(false, Ordering::SeqCst)
     }
 
     /// The same, without having the clock compared.
@@ -124,16 +138,17 @@ pub async fn keep(keeper: Arc<Keeper>, client: Client, caches: Arc<Caches>, list
     let mut look = time::interval(LOOK);
     look.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     let mut ask_at = time::Instant::now();
+    let mut offset = keeper.clock.offset();
     loop {
         tokio::select! {
             _ = look.tick() => {}
             () = keeper.ask.notified() => {}
         }
-        let verdict = keeper.clock.verdict();
-        if verdict != Verdict::Right && time::Instant::now() >= ask_at {
+        // Whatever asks the API server anything compares the clock anew: a step may show only here.
+        let is_stepped = keeper.clock.is_stepped_from(&mut offset);
+        if keeper.clock.verdict() != Verdict::Right && time::Instant::now() >= ask_at {
             // The answer's date is all that is wanted; whoever may use the API may ask for the version.
-            let answer = time::timeout(TIMEOUT, client.apiserver_version()).await;
-            drop(answer);
+            drop(time::timeout(TIMEOUT, client.apiserver_version()).await);
             if keeper.clock.verdict() != Verdict::Right {
                 ask_at = time::Instant::now() + ASK;
             }
@@ -143,10 +158,72 @@ pub async fn keep(keeper: Arc<Keeper>, client: Client, caches: Arc<Caches>, list
             Some(hold) if hold != Hold::ByHand => listeners.readiness.lacks("clock", hold.to_string()),
             _ => listeners.readiness.has("clock"),
         }
-        // Stepped and compared between two looks, nothing has changed but what the timers believe.
-        let settled = verdict == Verdict::Unknown && keeper.clock.verdict() != Verdict::Unknown;
-        if changed || settled {
+        if keeper.lets_go() || changed || is_stepped {
             caches.ephemerons.names().into_iter().for_each(|name| listeners.name(name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use http::{Request, Response};
+    use kube::client::Body;
+    use tokio::sync::mpsc::UnboundedReceiver;
+
+    use super::*;
+    use crate::controller::fixtures;
+
+    /// Keeps this clock while the API server is away; gives the names of those who are to be looked at.
+    fn keeping(clock: Clock) -> (Arc<Keeper>, UnboundedReceiver<String>, impl Future<Output = ()>) {
+        let (service, handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        drop(handle);
+        let (caches, (listeners, names)) = (Arc::new(Caches::default()), fixtures::listeners());
+        let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
+        ephemeron.metadata.resource_version = Some("7".into());
+        caches.ephemerons.wrote(ephemeron);
+        let keeper = Arc::new(Keeper::new(Expiry::Delete, Arc::new(clock)));
+        let client = Client::new(service, "default");
+        (Arc::clone(&keeper), names, keep(keeper, client, caches, listeners))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_is_away_is_waited_for_in_peace() {
+        let (keeper, mut names, keep) = keeping(Clock::default());
+        keeper.tell(&fixtures::metrics());
+        assert!(keeper.ask.notified().now_or_never().is_none(), "to tell is not to ask");
+        // What an Ephemeron that is over does meanwhile.
+        let over = async {
+            while keeper.hold() == Some(Hold::UnknownClock) {
+                time::sleep(Duration::from_millis(250)).await;
+            }
+        };
+        tokio::select! {
+            () = keep => {}
+            () = over => panic!("nobody has answered"),
+            // On the virtual clock.
+            () = time::sleep(Duration::from_mins(1)) => {}
+        }
+        assert!(names.try_recv().is_err(), "nothing has changed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_held_back_for_less_than_a_look_is_let_go() {
+        let (keeper, mut names, keep) = keeping(Clock::right());
+        let story = async {
+            time::sleep(LOOK * 3 / 2).await;
+            assert!(names.try_recv().is_err(), "nothing has happened");
+            keeper.clock.is_found(Verdict::Wrong(TimeDelta::hours(1)));
+            assert!(matches!(keeper.hold(), Some(Hold::WrongClock(_))));
+            keeper.clock.is_found(Verdict::Right);
+            time::sleep(LOOK).await;
+            assert_eq!(names.try_recv().as_deref(), Ok("minimal"));
+            time::sleep(LOOK * 3).await;
+            assert!(names.try_recv().is_err(), "once");
+        };
+        tokio::select! {
+            () = keep => {}
+            () = story => {}
         }
     }
 }
