@@ -30,6 +30,9 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub const MANAGER: &str = "ephemeron";
 /// Annotation with the user that an Ephemeron was created for, as `{uid}.{app}`.
 pub const CREATED_BY_ANNOTATION: &str = "ephemerons.qualified.io/created-by";
+/// Annotation of an Ingress: the keys of the others that came of `spec.service.ingressAnnotations`, with
+/// spaces between them, so that one that is taken out there goes here, too.
+pub const INGRESS_ANNOTATIONS_ANNOTATION: &str = "ephemerons.qualified.io/ingress-annotations";
 /// Pod label with the group that a service belongs to; set through `spec.service.podLabels`.
 pub const GROUP_LABEL: &str = "ephemerons.qualified.io/group";
 /// What the keys of our own labels and annotations begin with.

@@ -13,6 +13,9 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+
+use crate::resource::INGRESS_ANNOTATIONS_ANNOTATION;
+
 /// Comparison and mending of one kind.
 pub trait Repair: Sized {
     /// The live object with everything of ours set right, to be written as a whole; None where
@@ -75,16 +78,27 @@ impl Repair for HttpRoute {
 impl Repair for Ingress {
     fn repaired(&self, desired: &Self) -> Option<Self> {
         let wanted = desired.metadata.annotations.as_ref();
-        let annotated = has_all(self.metadata.annotations.as_ref(), wanted);
+        let live = self.metadata.annotations.as_ref();
+        let stale: Vec<&str> =
+            said(live).filter(|key| wanted.is_none_or(|all| !all.contains_key(*key))).collect();
+        let annotated = has_all(live, wanted) && stale.is_empty();
         let same = self.spec == desired.spec && annotated;
         (!same || !has_labels(&self.metadata, &desired.metadata)).then(|| {
             let mut repaired = Self { spec: desired.spec.clone(), ..self.clone() };
             set_labels(&mut repaired.metadata, &desired.metadata);
             let annotations = repaired.metadata.annotations.get_or_insert_default();
+            annotations
+                .retain(|key, _| !stale.contains(&key.as_str()) && key != INGRESS_ANNOTATIONS_ANNOTATION);
             annotations.extend(wanted.cloned().unwrap_or_default());
             repaired
         })
     }
+}
+
+/// The keys of an Ingress' annotations that came of a spec.
+fn said(annotations: Option<&BTreeMap<String, String>>) -> impl Iterator<Item = &str> {
+    let keys = annotations.and_then(|all| all.get(INGRESS_ANNOTATIONS_ANNOTATION));
+    keys.map(String::as_str).unwrap_or_default().split_whitespace()
 }
 
 fn has_labels(live: &ObjectMeta, desired: &ObjectMeta) -> bool {
@@ -213,6 +227,28 @@ mod tests {
                 Some(&ingress),
                 "{pointer}"
             );
+        }
+    }
+
+    #[test]
+    fn an_annotation_that_the_spec_has_no_more_goes_and_those_of_others_stay() {
+        let live = with(&by_ingress(), "/metadata/annotations/others", json!("kept"));
+        for annotations in [None, Some(BTreeMap::from([("example.com/new".to_owned(), "value".to_owned())]))]
+        {
+            let mut ephemeron = fixtures::ephemeron(fixtures::FULL);
+            ephemeron.spec.service.ingress_annotations.clone_from(&annotations);
+            let settings = fixtures::settings();
+            let valid = validate(&ephemeron, &settings, false).expect("valid");
+            let routing = Routing::Ingress { class: "a".into() };
+            let Some(DesiredRoute::Ingress(wanted)) = desired(&valid, &routing, None, &settings).route else {
+                panic!("no Ingress")
+            };
+            let repaired = live.repaired(&wanted).expect("a repair");
+            let mut left = repaired.metadata.annotations.clone().unwrap_or_default();
+            left.remove(INGRESS_ANNOTATIONS_ANNOTATION);
+            assert_eq!(left.remove("others").as_deref(), Some("kept"));
+            assert_eq!(left, annotations.unwrap_or_default());
+            assert_eq!(repaired.repaired(&wanted), None);
         }
     }
 

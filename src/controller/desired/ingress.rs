@@ -6,11 +6,16 @@ use k8s_openapi::api::networking::v1::{
 };
 
 use super::{Settings, Valid, metadata};
+use crate::resource::INGRESS_ANNOTATIONS_ANNOTATION;
 
 /// One host, all paths, one backend.
 pub fn ingress(valid: &Valid<'_>, class: &str, settings: &Settings) -> Ingress {
     let mut metadata = metadata(valid.ephemeron, settings);
-    metadata.annotations.clone_from(&valid.service.ingress_annotations);
+    metadata.annotations = valid.service.ingress_annotations.clone().filter(|all| !all.is_empty());
+    if let Some(annotations) = &mut metadata.annotations {
+        let keys = annotations.keys().map(String::as_str).collect::<Vec<_>>().join(" ");
+        annotations.insert(INGRESS_ANNOTATIONS_ANNOTATION.into(), keys);
+    }
     let backend = IngressBackend {
         service: Some(IngressServiceBackend {
             name: valid.ephemeron.name().into(),
