@@ -88,7 +88,8 @@ pub fn status(situation: &Situation<'_>, now: DateTime<Utc>) -> (EphemeronStatus
     let others = previous.iter().filter(|known| !ours.contains(&known.r#type.as_str()));
     let mut conditions = vec![pod, available];
     conditions.extend(expiring.map(|finding| dated(finding, EXPIRING)));
-    conditions.extend(others.cloned());
+    let room = conditions::MOST.saturating_sub(conditions.len());
+    conditions.extend(others.take(room).cloned());
     let (host, moving) = match &situation.outcome {
         Ok(outcome) => (Some(outcome.valid.host.clone()), outcome.moving),
         Err(_) => (before.host.clone(), None),

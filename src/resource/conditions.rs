@@ -41,6 +41,9 @@ pub const AVAILABLE: &str = "Available";
 /// The life nears its end, or is over while deletions are held. Only there while that is so.
 pub const EXPIRING: &str = "Expiring";
 
+/// How many conditions a status can have.
+pub const MOST: usize = 16;
+
 /// How long a message may be; what is quoted from elsewhere can be of any length.
 const MAX_MESSAGE: usize = 1000;
 

@@ -6,7 +6,7 @@ use schemars::{JsonSchema as _, Schema, SchemaGenerator, json_schema};
 
 use serde::{Deserialize as _, Deserializer};
 
-use super::conditions::Condition;
+use super::conditions::{self, Condition};
 
 /// A rule on `spec` that keeps one field of `spec.service` as it is: the Pod cannot be changed in
 /// place. It sits on `spec`, so that leaving the field out does not escape it.
@@ -78,7 +78,7 @@ pub fn quantities(_: &mut SchemaGenerator) -> Schema {
 pub fn conditions(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "maxItems": 16,
+        "maxItems": conditions::MOST,
         "items": Condition::json_schema(generator),
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["type"],

@@ -318,6 +318,17 @@ fn what_others_conditions_say_is_kept() {
 }
 
 #[test]
+fn conditions_of_others_leave_room_for_ours() {
+    let mut scene = Scene::new();
+    let others: Vec<Value> =
+        (0..conditions::MOST).map(|number| json!({"type": format!("T{number}"), "status": "True"})).collect();
+    scene.ephemeron.status = serde_json::from_value(json!({"conditions": others})).expect("a status");
+    let conditions = scene.write(at(5)).conditions;
+    assert_eq!(conditions.len(), conditions::MOST, "the schema takes no more");
+    assert!(conditions::find(&conditions, AVAILABLE).is_some());
+}
+
+#[test]
 fn urls_say_what_must_be_typed() {
     let url = |tls, port| {
         let mut scene = Scene::new();
