@@ -50,8 +50,9 @@ impl FromStr for Reference {
 }
 
 fn read(text: &str) -> Option<Reference> {
-    // Runtimes take these for the identifier of an image on the node.
-    if text.len() == 64 && text.bytes().all(is_hexadecimal) || is_digest(text) {
+    // Runtimes take these for the identifier of an image on the node, or its beginning.
+    let is_identifier = text.len() == 64 && text.bytes().all(is_hexadecimal);
+    if is_identifier || text.split_once(':').is_some_and(|(algorithm, _)| is_algorithm(algorithm)) {
         return None;
     }
     let (named, digest) = match text.split_once('@') {
@@ -127,10 +128,16 @@ fn is_tag(tag: &str) -> bool {
         && tag.bytes().all(|byte| is_word(byte) || b".-".contains(&byte))
 }
 
+/// The algorithms of digests, with how many digits their sums have.
+const ALGORITHMS: [(&str, usize); 3] = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
+
+fn is_algorithm(text: &str) -> bool {
+    ALGORITHMS.iter().any(|(algorithm, _)| *algorithm == text)
+}
+
 fn is_digest(digest: &str) -> bool {
-    let lengths = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
     digest.split_once(':').is_some_and(|(algorithm, sum)| {
-        lengths.contains(&(algorithm, sum.len())) && sum.bytes().all(is_hexadecimal)
+        ALGORITHMS.contains(&(algorithm, sum.len())) && sum.bytes().all(is_hexadecimal)
     })
 }
 
@@ -219,6 +226,7 @@ mod tests {
             "a/*",
             &SHA["sha256:".len()..],
             SHA,
+            "sha256:e3b0",
             &long,
             &long_tag,
             &format!("a@{SHA}@{SHA}"),
