@@ -19,22 +19,21 @@ demo-down: ## stop the demo and remove its cluster; what was built stays
 dev: ## the controller from the sources as they are, in the foreground, beside the demo's cluster
 	@k8s/demo/dev
 
-.PHONY: test test-fast test-go test-presets lint generate bench
+.PHONY: test test-fast test-go lint generate bench
 test: ## everything: test-fast, and the tests against a real Kubernetes on this machine (root)
 	@tests/all
 test-fast: ## format, lints, and all tests that need neither a cluster nor root
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) test --locked --lib --bins $(LIGHT_TESTS)
+	$(CARGO) test --locked --package ephemeron-preset-host
 	$(CARGO) test --locked --doc
 	@$(MAKE) --no-print-directory test-go
 test-go: ## vet and test the test cluster's own Go code
 	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; go vet ./...; go test ./...); done
-test-presets: ## what will run presets (presets/host), a crate of its own that nothing uses yet
-	cd presets/host && $(CARGO) fmt --check && $(CARGO) clippy --locked --all-targets -- -D warnings && $(CARGO) test --locked
 lint: ## format, clippy, go vet, shellcheck, and cargo-deny where it is installed
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; test -z "$$(gofmt -l . | tee /dev/stderr)"; go vet ./...); done
 	shellcheck -x $(SCRIPTS)
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; else echo "cargo-deny is not installed: left out (cargo install --locked cargo-deny)"; fi

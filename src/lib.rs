@@ -3,7 +3,7 @@
 //! | room | what lives in it |
 //! | --- | --- |
 //! | [`resource`] | the custom resource, its conditions, and every label and annotation key of ours |
-//! | [`policy`] | what a Pod may be in an installation: template, images, caps, Pod Security |
+//! | [`policy`] | what a Pod may be in an installation: template, images, caps, Pod Security (`presets/host`) |
 //! | [`controller`] | brings Ephemerons about, and deletes them when their time is over |
 //! | [`config`] | the programs' flags and variables |
 //! | [`client`] | how the programs find the API server |
@@ -16,7 +16,6 @@
 //! bin        -> everything
 //! config     -> controller::settings, health, policy, resource
 //! controller -> health, policy, resource
-//! policy     -> resource
 //! resource, client, health, telemetry -> nothing in the crate
 //! ```
 //!
@@ -28,6 +27,7 @@ pub mod client;
 pub mod config;
 pub mod controller;
 pub mod health;
-pub mod policy;
 pub mod resource;
 pub mod telemetry;
+
+pub use ephemeron_preset_host::policy;

@@ -2,7 +2,6 @@
 
 pub mod conditions;
 pub mod domain;
-pub mod labels;
 pub mod lifetime;
 pub mod reasons;
 pub mod reference;
@@ -16,16 +15,13 @@ use kube::{CustomResource, KubeSchema, Resource as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use ephemeron_preset_host::labels::{self, GROUP_LABEL, KEY_PREFIX, MANAGED_BY_LABEL, NAME_LABEL};
+
 use conditions::Condition;
 use lifetime::Lifetime;
 
 /// Annotation with the host at which the service answers; set once it is available.
 pub const HOST_ANNOTATION: &str = "host";
-/// Label of every child: the name of the Ephemeron that it belongs to.
-pub const NAME_LABEL: &str = "ephemerons.qualified.io/name";
-/// Label of every child: the program that manages it
-/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>).
-pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY_LABEL`], and the name under which fields are written.
 pub const MANAGER: &str = "ephemeron";
 /// Annotation with the user that an Ephemeron was created for, as `{uid}.{app}`.
@@ -33,10 +29,6 @@ pub const CREATED_BY_ANNOTATION: &str = "ephemerons.qualified.io/created-by";
 /// Annotation of an Ingress: the keys of the others that came of `spec.service.ingressAnnotations`, with
 /// spaces between them, so that one that is taken out there goes here, too.
 pub const INGRESS_ANNOTATIONS_ANNOTATION: &str = "ephemerons.qualified.io/ingress-annotations";
-/// Pod label with the group that a service belongs to; set through `spec.service.podLabels`.
-pub const GROUP_LABEL: &str = "ephemerons.qualified.io/group";
-/// What the keys of our own labels and annotations begin with.
-pub const KEY_PREFIX: &str = "ephemerons.qualified.io/";
 
 /// What is asked for: a service, and when it ends.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]

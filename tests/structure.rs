@@ -10,7 +10,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &["controller::settings", "health", "policy", "resource"]),
     ("controller", &["controller", "health", "policy", "resource"]),
     ("health", &[]),
-    ("policy", &["policy", "resource"]),
+    ("../presets/host/src/policy", &["labels", "policy"]),
     ("resource", &["resource"]),
     ("telemetry", &[]),
 ];
@@ -28,7 +28,7 @@ const PURE: &[&str] = &[
     "controller/target",
     "controller/template",
     "controller/validate",
-    "policy",
+    "../presets/host/src/policy",
     "resource",
 ];
 

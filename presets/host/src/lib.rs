@@ -1,4 +1,5 @@
-//! Runs presets: WebAssembly components that turn parameters into a pod template, in a sandbox with limits.
+//! What a Pod may be, and the presets that make one: WebAssembly components that turn parameters into a
+//! pod template, in a sandbox with limits. Neither Kubernetes' API nor HTTP is spoken here.
 //!
 //! | room | what lives in it |
 //! | --- | --- |
@@ -9,15 +10,17 @@
 //! | [`document`] | the JSON documents that presets answer with, read within bounds |
 //! | [`error`] | what may come of a call |
 //! | [`pool`] | calls on threads of their own, shared fairly between presets |
+//! | [`policy`] | what a Pod may be in an installation, whoever asks for it |
+//! | [`labels`] | what may be a label, and which only the operator sets |
 //!
 //! The interface is the WIT package `ephemeron:preset` in `presets/wit`.
-
-#![forbid(unsafe_code)]
 
 pub mod audit;
 pub mod document;
 pub mod engine;
 pub mod error;
+pub mod labels;
 pub mod limits;
 pub mod module;
+pub mod policy;
 pub mod pool;

@@ -23,7 +23,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use crate::resource::labels;
+use crate::labels;
 use annotations::Keys;
 use defaults::defaults;
 use images::Images;
@@ -327,7 +327,7 @@ spec:
             let violation = policy(Level::Baseline).admit(template(&said)).expect_err("it is refused");
             assert!(violation.to_string().contains(wanted), "{said}: {violation}");
         }
-        for key in [crate::resource::NAME_LABEL, crate::resource::MANAGED_BY_LABEL] {
+        for key in [labels::NAME_LABEL, labels::MANAGED_BY_LABEL] {
             let metadata = ObjectMeta {
                 labels: Some(BTreeMap::from([(key.into(), "other".into())])),
                 ..ObjectMeta::default()

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use serde_json::Value;
 
 use super::{CONTAINER, merge::EVERY};
-use crate::resource::labels;
+use crate::labels;
 
 /// A partial pod template that can be merged into any Pod.
 #[derive(Clone, Debug, PartialEq)]

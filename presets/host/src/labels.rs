@@ -1,6 +1,14 @@
 //! What may be a label, and which labels and annotations only we set.
 
-use super::{GROUP_LABEL, KEY_PREFIX, MANAGED_BY_LABEL};
+/// Label of every child: the name of the Ephemeron that it belongs to.
+pub const NAME_LABEL: &str = "ephemerons.qualified.io/name";
+/// Label of every child: the program that manages it
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>).
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Pod label with the group that a service belongs to; set through `spec.service.podLabels`.
+pub const GROUP_LABEL: &str = "ephemerons.qualified.io/group";
+/// What the keys of our own labels and annotations begin with.
+pub const KEY_PREFIX: &str = "ephemerons.qualified.io/";
 
 /// What a label is, in words.
 pub const RULE: &str = "keys have an optional DNS prefix and a slash, keys and values at most 63 letters, digits, '-', '_' \
