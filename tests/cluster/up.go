@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -68,6 +69,11 @@ func (c *Cluster) up(ctx context.Context, addOns string) error {
 	}
 	if err := c.waitNode(ctx); err != nil {
 		return err
+	}
+	// A benchmark that was interrupted leaves the node closed to new Pods.
+	var said bytes.Buffer
+	if err := c.Kubectl(ctx, &said, nil, "uncordon", nodeName); err != nil {
+		return fmt.Errorf("uncordon %s: %w: %s", nodeName, err, said.String())
 	}
 	if err := c.applyAddOns(ctx, chosen); err != nil {
 		return err

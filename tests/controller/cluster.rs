@@ -10,8 +10,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use chrono::{DateTime, TimeDelta, Utc};
 use ephemeron::resource::{Ephemeron, conditions};
-use kube::{Api, Client, Config, api::DeleteParams, config::KubeConfigOptions};
+use kube::{
+    Api, Client, Config,
+    api::{DeleteParams, Patch, PatchParams},
+    config::KubeConfigOptions,
+};
 use tokio::{process::Command, time};
 
 /// How long anything may take before a case gives up. It is generous: the machine may be slow, and
@@ -153,6 +158,15 @@ impl Cluster {
         .await;
     }
 
+    /// Has an Ephemeron end so many seconds from now, and returns when. Cases that need an available one
+    /// that ends soon say so once it is available: how long that takes depends on the machine.
+    pub async fn ends_in(&self, name: &str, seconds: i64) -> DateTime<Utc> {
+        let end = Utc::now() + TimeDelta::seconds(seconds);
+        let patch = Patch::Merge(serde_json::json!({"spec": {"expirationTime": end.to_rfc3339()}}));
+        self.ephemerons().patch(name, &PatchParams::default(), &patch).await.expect("the end is accepted");
+        end
+    }
+
     /// Deletes an Ephemeron.
     pub async fn delete(&self, name: &str) {
         let _ = self.ephemerons().delete(name, &DeleteParams::default()).await;
@@ -211,9 +225,4 @@ where
         }
     };
     time::timeout(LIMIT, looking).await.ok()
-}
-
-/// A time from now, as RFC 3339.
-pub fn in_seconds(seconds: i64) -> String {
-    (chrono::Utc::now() + chrono::TimeDelta::seconds(seconds)).to_rfc3339()
 }

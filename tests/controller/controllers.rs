@@ -124,6 +124,7 @@ impl Controller {
     }
 
     /// The process's id, while it runs.
+    #[allow(dead_code, reason = "the benchmark uses it")]
     pub fn id(&self) -> Option<u32> {
         self.child.lock().expect("no holder panics").as_ref()?.id()
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{
     Cases,
-    cluster::{Cluster, in_seconds, until},
+    cluster::{Cluster, until},
     controllers::Controller,
 };
 
@@ -44,13 +44,14 @@ pub fn cases(cases: &mut Cases) {
     cases.add("life::expires_on_time", |world| async move {
         let cluster = &world.cluster;
         let name = cluster.name("expires");
-        let end = in_seconds(12);
-        let spec =
-            manifest_for(&name, "", &format!("expirationTime: \"{end}\""), "readinessProbe: {path: /ready}");
-        cluster.apply(&spec).await.expect("it is accepted");
+        cluster
+            .apply(&manifest(&name, "1h", "readinessProbe: {path: /ready}"))
+            .await
+            .expect("it is accepted");
         cluster.available(&name).await;
+        let end = cluster.ends_in(&name, 3).await;
         cluster.gone(&cluster.ephemerons(), &name).await;
-        assert!(Utc::now() >= end.parse::<DateTime<Utc>>().expect("a time"), "not before its time");
+        assert!(Utc::now() >= end, "not before its time");
         all_gone(cluster, &name).await;
         cluster.answers(&format!("http://{name}.localhost/"), None, 404).await;
     });
@@ -76,13 +77,14 @@ pub fn cases(cases: &mut Cases) {
     cases.add("life::an_extension_at_the_last_moment_wins", |world| async move {
         let cluster = &world.cluster;
         let name = cluster.name("extended");
-        let first = Utc::now() + chrono::TimeDelta::seconds(10);
-        let line = format!("expirationTime: \"{}\"", first.to_rfc3339());
-        let spec = manifest_for(&name, "", &line, "readinessProbe: {path: /ready}");
-        cluster.apply(&spec).await.expect("it is accepted");
+        cluster
+            .apply(&manifest(&name, "1h", "readinessProbe: {path: /ready}"))
+            .await
+            .expect("it is accepted");
         cluster.available(&name).await;
         let pods = Api::<Pod>::namespaced(cluster.client.clone(), "default");
         let before = pods.get(&name).await.expect("the Pod");
+        let first = cluster.ends_in(&name, 3).await;
         until("the last moment comes", || async {
             (Utc::now() > first - chrono::TimeDelta::milliseconds(400)).then_some(())
         })
@@ -132,8 +134,7 @@ pub fn cases(cases: &mut Cases) {
             .apply(&manifest_for(&lives, label, "lifetime: 30m", "readinessProbe: {path: /ready}"))
             .await
             .expect("ok");
-        let line = format!("expirationTime: \"{}\"", in_seconds(15));
-        cluster.apply(&manifest_for(&ends, label, &line, "")).await.expect("ok");
+        cluster.apply(&manifest_for(&ends, label, "lifetime: 1h", "")).await.expect("ok");
         cluster.reaches(&ends, "is seen", |one| end(one).is_some()).await;
         first.kill().await;
 
@@ -141,11 +142,8 @@ pub fn cases(cases: &mut Cases) {
         cluster.available(&lives).await;
         cluster.available(&ends).await;
         second.kill().await;
-        let due = cluster.ephemeron(&ends).await.and_then(|one| end(&one));
-        until("its time is over while nobody looks", || async {
-            due.is_none_or(|due| Utc::now() > due).then_some(())
-        })
-        .await;
+        let due = cluster.ends_in(&ends, 1).await;
+        until("its time is over while nobody looks", || async { (Utc::now() > due).then_some(()) }).await;
 
         let before = cluster.ephemeron(&lives).await.expect("it lives");
         let third = Controller::start(cluster, "localhost", &env);

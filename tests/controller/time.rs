@@ -31,9 +31,11 @@ pub fn cases(cases: &mut Cases) {
         let controller = Controller::start(cluster, "localhost", &env);
         let name = cluster.name("notice");
         cluster
-            .apply(&manifest_for(&name, "controller: notice", "lifetime: 12s", ""))
+            .apply(&manifest_for(&name, "controller: notice", "lifetime: 1h", ""))
             .await
             .expect("it is accepted");
+        cluster.available(&name).await;
+        cluster.ends_in(&name, 12).await;
         all_gone(cluster, &name).await;
         let of_this = ListParams::default().fields(&format!("involvedObject.name={name}"));
         let events =
@@ -147,10 +149,11 @@ pub fn cases(cases: &mut Cases) {
     cases.add("time::one_that_is_kept_by_a_finalizer_ends_all_the_same", |world| async move {
         let cluster = &world.cluster;
         let name = cluster.name("kept");
-        let manifest = manifest_for(&name, "", "lifetime: 15s", "");
+        let manifest = manifest_for(&name, "", "lifetime: 1h", "");
         let manifest = manifest.replace("metadata: {", "metadata: {finalizers: [example.com/keep], ");
         cluster.apply(&manifest).await.expect("it is accepted");
         cluster.available(&name).await;
+        cluster.ends_in(&name, 5).await;
         cluster.delete(&name).await;
         let pods = Api::<Pod>::namespaced(cluster.client.clone(), "default");
         cluster.gone(&pods, &name).await;

@@ -263,8 +263,9 @@ spec: {{hostnames: [{name}.localhost], parentRefs: [{{name: traefik, namespace: 
     cases.add("troubles::a_healthy_life_has_no_events", |world| async move {
         let cluster = &world.cluster;
         let name = cluster.name("healthy");
-        cluster.apply(&manifest_for(&name, "", "lifetime: 8s", PROBE)).await.expect("it is accepted");
+        cluster.apply(&manifest_for(&name, "", "lifetime: 1h", PROBE)).await.expect("it is accepted");
         cluster.available(&name).await;
+        cluster.ends_in(&name, 3).await;
         cluster.gone(&cluster.ephemerons(), &name).await;
         assert_eq!(events(&world, &name).await, Vec::<String>::new());
     });
