@@ -73,12 +73,6 @@ impl Keeper {
         Self { expiry, clock, ask, told, held_back }
     }
 
-    /// One that holds nothing.
-    #[cfg(test)]
-    pub fn trusting() -> Self {
-        Self::new(Expiry::Delete, Arc::new(Clock::right()))
-    }
-
     /// Why nothing is deleted at this moment; None if what is over is.
     pub fn hold(&self) -> Option<Hold> {
         let hold = self.judge();

@@ -1,6 +1,7 @@
 //! The race between extension and expiry, explored in process: the real loop, on a virtual clock,
 //! against a simulated API server that is slow, refuses, and loses answers, while users extend,
-//! shorten and delete at random moments around the end.
+//! shorten and delete at random moments around the end, and the controller's clock is set wrong and
+//! right again.
 //!
 //! `SEED=7 cargo test --lib simulation` repeats one run; `SEEDS=20000` explores more of them.
 
@@ -9,7 +10,10 @@ mod server;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -24,13 +28,15 @@ use tokio::{
 use super::{
     Context, Mending, Pacing,
     caches::{Caches, Listeners},
+    clock::{Clock, Verdict},
     complaints::Complaints,
     fixtures,
-    holding::Keeper,
+    holding::{self, Keeper},
     life::Lives,
     metrics::Metrics,
     probe::Prober,
     routing::{Parent, Routing},
+    settings::Expiry,
     telling::Teller,
     work,
 };
@@ -68,8 +74,9 @@ fn extensions_and_ends_never_harm_each_other() {
     println!("{sum:?}");
     // What never happens is not explored.
     if std::env::var_os("SEED").is_none() {
-        let Sum { expired, extended, conflicts, lost, deleted } = sum;
-        assert!(expired > 0 && extended > 0 && conflicts > 0 && lost > 0 && deleted > 0);
+        let Sum { expired, extended, conflicts, lost, deleted, wrong_clocks, pods } = sum;
+        let seen = [expired, extended, conflicts, lost, deleted, wrong_clocks, pods];
+        assert!(seen.iter().all(|times| *times > 0), "{seen:?}");
     }
 }
 
@@ -86,6 +93,10 @@ pub struct Sum {
     pub lost: u64,
     /// Ephemerons that users have deleted.
     pub deleted: u64,
+    /// How often the controller's clock was wrong.
+    pub wrong_clocks: u64,
+    /// Pods that were made.
+    pub pods: u64,
 }
 
 impl Sum {
@@ -95,6 +106,8 @@ impl Sum {
         self.conflicts += other.conflicts;
         self.lost += other.lost;
         self.deleted += other.deleted;
+        self.wrong_clocks += other.wrong_clocks;
+        self.pods += other.pods;
     }
 }
 
@@ -103,19 +116,28 @@ async fn run(seed: u64) -> Result<Sum, String> {
     let began = Instant::now();
     let now = move || start_of_time() + TimeDelta::from_std(began.elapsed()).unwrap_or_default();
     let server = Server::new(Dice::new(seed), now);
-    let (context, queue, caches, listeners) = controller(&server, now);
+    let mut dice = Dice::new(seed ^ 0x5eed);
+    let clock = Arc::new(Clock::right());
+    let skew = Arc::new(AtomicI64::new(0));
+    let off = Arc::clone(&skew);
+    let told = move || now() + TimeDelta::seconds(off.load(Ordering::Relaxed));
+    let (context, queue, caches, listeners) = controller(&server, told, &clock);
+    let keeper = Arc::clone(&context.keeper);
+    let keeping =
+        tokio::spawn(holding::keep(keeper, context.client.clone(), Arc::clone(&caches), listeners.clone()));
+    let setting = tokio::spawn(set_clock(skew, Arc::clone(&clock), Dice::new(dice.next()), server.clone()));
     let (stop, stopped) = oneshot::channel::<()>();
     let loops = tokio::spawn(work(context, queue, async { drop(stopped.await) }));
     let watches = server.watch(&caches, &listeners);
     let world = server.live();
 
-    let mut dice = Dice::new(seed ^ 0x5eed);
     let users: Vec<_> = (0..=dice.below(3))
         .map(|number| tokio::spawn(user(server.clone(), format!("e{number}"), Dice::new(dice.next()))))
         .collect();
     for user in users {
         user.await.map_err(|error| error.to_string())?;
     }
+    setting.await.map_err(|error| error.to_string())?;
     time::sleep_until(began + RESTLESS).await;
     server.calm();
     time::sleep_until(began + RESTLESS + CALM - QUIET).await;
@@ -127,6 +149,7 @@ async fn run(seed: u64) -> Result<Sum, String> {
     let _ = time::timeout(Duration::from_mins(1), loops).await;
     watches.abort();
     world.abort();
+    keeping.abort();
     let mut problems = server.problems();
     let (overdue, alive) = server.alive(now());
     problems.extend(overdue.into_iter().map(|name| format!("{name} lives on past its end")));
@@ -145,6 +168,7 @@ type Queue = mpsc::UnboundedReceiver<String>;
 fn controller(
     server: &Server,
     now: impl Fn() -> DateTime<Utc> + Send + Sync + 'static,
+    clock: &Arc<Clock>,
 ) -> (Arc<Context>, Queue, Arc<Caches>, Listeners) {
     let client = Client::new(server.clone(), "ephemerons");
     let metrics = Metrics::register(&mut Registry::default());
@@ -180,12 +204,31 @@ fn controller(
         mending: Mending::default(),
         pacing: Pacing::default(),
         lives: Lives::new(Arc::clone(&metrics)),
-        keeper: Arc::new(Keeper::trusting()),
+        keeper: Arc::new(Keeper::new(Expiry::Delete, Arc::clone(clock))),
         metrics,
         failures: Mutex::default(),
         now: Box::new(now),
     };
     (Arc::new(context), queue, caches, listeners)
+}
+
+/// In some runs: sets the controller's clock wrong for a while, once or twice. Both are seen at once, as
+/// they are when a clock is read.
+async fn set_clock(skew: Arc<AtomicI64>, clock: Arc<Clock>, mut dice: Dice, server: Server) {
+    for _ in 0..dice.below(3) {
+        time::sleep(dice.milliseconds(25_000)).await;
+        let seconds = i64::try_from(dice.below(7_200)).unwrap_or(0) - 3_600;
+        skew.store(seconds, Ordering::Relaxed);
+        clock.is_found(Verdict::Unknown);
+        time::sleep(dice.milliseconds(2_000)).await;
+        if seconds.abs() > 30 {
+            clock.is_found(Verdict::Wrong(TimeDelta::seconds(seconds)));
+            server.clock_was_wrong();
+        }
+        time::sleep(dice.milliseconds(10_000)).await;
+        skew.store(0, Ordering::Relaxed);
+        clock.is_found(Verdict::Right);
+    }
 }
 
 /// Creates an Ephemeron, and puts its end off or forward, or deletes it, mostly close to its end; some

@@ -77,6 +77,11 @@ impl Server {
         self.store().faults = false;
     }
 
+    /// The controller's clock differs from this server's.
+    pub fn clock_was_wrong(&self) {
+        self.store().sum.wrong_clocks += 1;
+    }
+
     /// Requests so far.
     pub fn asked(&self) -> u64 {
         self.store().asked
@@ -254,6 +259,7 @@ impl Store {
         if self.of(kind).contains_key(text(&object, "name")) {
             return (409, failure(409, "AlreadyExists"));
         }
+        self.sum.pods += u64::from(kind == "pods");
         object["metadata"]["uid"] = format!("uid-{}", self.version).into();
         object["metadata"]["creationTimestamp"] = now.format("%FT%TZ").to_string().into();
         (201, self.put(kind, object, true))
@@ -268,7 +274,11 @@ impl Store {
     }
 
     fn answer(&mut self, method: &Method, path: &str, body: Value, now: DateTime<Utc>) -> (u16, Value) {
-        let parts: Vec<&str> = path.split('/').collect();
+        let mut parts: Vec<&str> = path.split('/').collect();
+        // A namespace may be called like a kind.
+        if let Some(place) = parts.iter().position(|part| *part == "namespaces") {
+            parts.drain(place..(place + 2).min(parts.len()));
+        }
         let Some((place, kind)) = parts
             .iter()
             .enumerate()
