@@ -1,5 +1,6 @@
 //! What the watches have shown of one kind of object, and what this process wrote since.
 
+mod guard;
 mod kept;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 use futures::StreamExt as _;
 use kube::{
     Api, Resource,
-    core::{DeserializeGuard, ObjectMeta, error_boundary::InvalidObject},
+    core::{ObjectMeta, error_boundary::InvalidObject},
     runtime::{
         WatchStreamExt as _,
         watcher::{self, Event, watcher},
@@ -25,6 +26,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
 use super::trouble::Trouble;
+pub use guard::Guard;
 use kept::Kept;
 
 /// Objects of one kind by their key, kept up to date by a watch: the name, or namespace/name where
@@ -53,6 +55,8 @@ struct State {
     listing: Option<HashMap<String, Kept>>,
     /// What was written since that list began: it may have come too late to be in it.
     written: HashSet<String>,
+    /// The keys of objects that are there but cannot be read.
+    unreadable: HashSet<String>,
     /// The newest resource version that the watch has shown.
     shown: u64,
 }
@@ -196,7 +200,15 @@ impl<K: Kind> Cache<K> {
 
     /// Forgets an object that has changed into what cannot be read; returns it as it was.
     fn unreadable(&self, metadata: &ObjectMeta) -> Option<Kept> {
-        self.state().remove(&(self.key)(metadata))
+        let (key, mut state) = ((self.key)(metadata), self.state());
+        let known = state.remove(&key);
+        state.unreadable.insert(key);
+        known
+    }
+
+    /// Whether there is an object of this name that cannot be read.
+    pub fn is_unreadable(&self, name: &str) -> bool {
+        self.state().unreadable.contains(name)
     }
 
     /// Returns once the first list is complete.
@@ -273,6 +285,7 @@ impl<K: Kind> Cache<K> {
 impl State {
     fn insert(&mut self, key: String, kept: Kept) {
         self.remove(&key);
+        self.unreadable.remove(&key);
         for group in &kept.groups {
             self.members.entry(group.clone()).or_default().push(key.clone());
         }
@@ -341,7 +354,7 @@ impl State {
 /// that was added, changed or removed.
 pub async fn keep<K>(
     cache: Arc<Cache<K>>,
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Guard<K>>,
     config: watcher::Config,
     start: impl Future<Output = ()>,
     changed: impl Fn(&K),
@@ -383,120 +396,15 @@ fn is_not_served(error: &watcher::Error) -> bool {
 }
 
 /// The event without its guard, or the object that cannot be read: it does not stop the others.
-fn readable<K>(event: Event<DeserializeGuard<K>>) -> Result<Event<K>, Box<InvalidObject>> {
+fn readable<K>(event: Event<Guard<K>>) -> Result<Event<K>, Box<InvalidObject>> {
     Ok(match event {
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
-        Event::InitApply(DeserializeGuard(object)) => Event::InitApply(object.map_err(Box::new)?),
-        Event::Apply(DeserializeGuard(object)) => Event::Apply(object.map_err(Box::new)?),
-        Event::Delete(DeserializeGuard(object)) => Event::Delete(object.map_err(Box::new)?),
+        Event::InitApply(Guard(object)) => Event::InitApply(object.map_err(Box::new)?),
+        Event::Apply(Guard(object)) => Event::Apply(object.map_err(Box::new)?),
+        Event::Delete(Guard(object)) => Event::Delete(object.map_err(Box::new)?),
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use k8s_openapi::api::core::v1::ConfigMap;
-
-    use kube::ResourceExt as _;
-
-    use super::{kept::version, *};
-
-    fn object(name: &str, version: u64) -> ConfigMap {
-        ConfigMap {
-            metadata: ObjectMeta {
-                name: Some(name.into()),
-                uid: Some(format!("uid-{name}")),
-                resource_version: Some(version.to_string()),
-                ..ObjectMeta::default()
-            },
-            ..ConfigMap::default()
-        }
-    }
-
-    /// Takes an event in; tells what it is news of.
-    fn see(cache: &Cache<ConfigMap>, event: Event<ConfigMap>) -> Vec<String> {
-        let mut changed = Vec::new();
-        cache.apply(event, |object| changed.push(object.name_any()));
-        changed
-    }
-
-    fn at(cache: &Cache<ConfigMap>, name: &str) -> Option<u64> {
-        cache.get(name).map(|object| version(object.as_ref()))
-    }
-
-    #[test]
-    fn an_answer_is_known_before_the_watch_shows_it() {
-        let cache = Cache::default();
-        cache.wrote(object("a", 7));
-        assert_eq!(at(&cache, "a"), Some(7));
-        see(&cache, Event::Apply(object("a", 5)));
-        assert_eq!(at(&cache, "a"), Some(7), "an older event does not undo it");
-        see(&cache, Event::Apply(object("a", 8)));
-        assert_eq!(at(&cache, "a"), Some(8));
-    }
-
-    #[test]
-    fn what_is_known_is_no_news() {
-        let cache = Cache::default();
-        assert_eq!(see(&cache, Event::Apply(object("a", 1))), ["a"]);
-        cache.wrote_alone(object("a", 2));
-        assert!(see(&cache, Event::Apply(object("a", 2))).is_empty(), "our own write");
-        cache.wrote(object("a", 4));
-        assert!(see(&cache, Event::Apply(object("a", 3))).is_empty(), "somebody's, before ours");
-        assert_eq!(see(&cache, Event::Apply(object("a", 4))), ["a"], "so ours is told for both");
-        assert!(see(&cache, Event::Apply(object("a", 4))).is_empty(), "once");
-        assert_eq!(see(&cache, Event::Delete(object("a", 5))), ["a"]);
-    }
-
-    #[test]
-    fn an_answer_that_comes_after_the_deletion_was_shown_is_no_ghost() {
-        let cache = Cache::default();
-        see(&cache, Event::Apply(object("a", 7)));
-        see(&cache, Event::Delete(object("a", 9)));
-        cache.wrote(object("a", 7));
-        assert_eq!(at(&cache, "a"), None);
-    }
-
-    #[test]
-    fn objects_are_found_by_their_groups() {
-        let cache = Cache::grouped(|object: &ConfigMap| vec![object.name_any()[..1].to_owned()]);
-        let names = |group| cache.group(group).iter().map(|object| object.name_any()).collect::<Vec<_>>();
-        cache.wrote(object("a.1", 2));
-        see(&cache, Event::Apply(object("a", 1)));
-        see(&cache, Event::Apply(object("b", 3)));
-        assert_eq!(names("a"), ["a", "a.1"]);
-        see(&cache, Event::Delete(object("a", 4)));
-        assert_eq!(names("a"), ["a.1"]);
-        see(&cache, Event::Init);
-        see(&cache, Event::InitApply(object("b", 3)));
-        see(&cache, Event::InitApply(object("a.2", 9)));
-        see(&cache, Event::InitDone);
-        assert_eq!(names("a"), ["a.2"]);
-        cache.missing("a.2", Some("uid-a.2"));
-        assert!(names("a").is_empty());
-        assert_eq!(cache.empty().len(), 1);
-        assert!(names("b").is_empty());
-    }
-
-    #[test]
-    fn a_new_list_drops_what_is_gone_and_keeps_what_was_just_written() {
-        let cache = Cache::default();
-        see(&cache, Event::Apply(object("gone", 3)));
-        see(&cache, Event::Apply(object("stays", 4)));
-        see(&cache, Event::Init);
-        see(&cache, Event::InitApply(object("stays", 4)));
-        see(&cache, Event::InitApply(object("new", 6)));
-        cache.wrote(object("written", 9));
-        let changed = see(&cache, Event::InitDone);
-        assert_eq!(at(&cache, "gone"), None);
-        assert_eq!(at(&cache, "stays"), Some(4));
-        assert_eq!(at(&cache, "new"), Some(6));
-        assert_eq!(at(&cache, "written"), Some(9));
-        assert!(changed.contains(&"gone".to_owned()), "what vanished is told");
-        see(&cache, Event::Init);
-        cache.wrote(object("ghost", 10));
-        see(&cache, Event::InitApply(object("new", 12)));
-        see(&cache, Event::InitDone);
-        assert_eq!(at(&cache, "ghost"), None, "the list is newer: what is not in it is gone");
-    }
-}
+mod tests;

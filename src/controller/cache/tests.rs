@@ -1,0 +1,106 @@
+//! What a cache shows after each order of events and writes.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use kube::ResourceExt as _;
+
+use super::{kept::version, *};
+
+fn object(name: &str, version: u64) -> ConfigMap {
+    ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name.into()),
+            uid: Some(format!("uid-{name}")),
+            resource_version: Some(version.to_string()),
+            ..ObjectMeta::default()
+        },
+        ..ConfigMap::default()
+    }
+}
+
+/// Takes an event in; tells what it is news of.
+fn see(cache: &Cache<ConfigMap>, event: Event<ConfigMap>) -> Vec<String> {
+    let mut changed = Vec::new();
+    cache.apply(event, |object| changed.push(object.name_any()));
+    changed
+}
+
+fn at(cache: &Cache<ConfigMap>, name: &str) -> Option<u64> {
+    cache.get(name).map(|object| version(object.as_ref()))
+}
+
+#[test]
+fn an_answer_is_known_before_the_watch_shows_it() {
+    let cache = Cache::default();
+    cache.wrote(object("a", 7));
+    assert_eq!(at(&cache, "a"), Some(7));
+    see(&cache, Event::Apply(object("a", 5)));
+    assert_eq!(at(&cache, "a"), Some(7), "an older event does not undo it");
+    see(&cache, Event::Apply(object("a", 8)));
+    assert_eq!(at(&cache, "a"), Some(8));
+}
+
+#[test]
+fn what_is_known_is_no_news() {
+    let cache = Cache::default();
+    assert_eq!(see(&cache, Event::Apply(object("a", 1))), ["a"]);
+    cache.wrote_alone(object("a", 2));
+    assert!(see(&cache, Event::Apply(object("a", 2))).is_empty(), "our own write");
+    cache.wrote(object("a", 4));
+    assert!(see(&cache, Event::Apply(object("a", 3))).is_empty(), "somebody's, before ours");
+    assert_eq!(see(&cache, Event::Apply(object("a", 4))), ["a"], "so ours is told for both");
+    assert!(see(&cache, Event::Apply(object("a", 4))).is_empty(), "once");
+    assert_eq!(see(&cache, Event::Delete(object("a", 5))), ["a"]);
+}
+
+#[test]
+fn an_answer_that_comes_after_the_deletion_was_shown_is_no_ghost() {
+    let cache = Cache::default();
+    see(&cache, Event::Apply(object("a", 7)));
+    see(&cache, Event::Delete(object("a", 9)));
+    cache.wrote(object("a", 7));
+    assert_eq!(at(&cache, "a"), None);
+}
+
+#[test]
+fn objects_are_found_by_their_groups() {
+    let cache = Cache::grouped(|object: &ConfigMap| vec![object.name_any()[..1].to_owned()]);
+    let names = |group| cache.group(group).iter().map(|object| object.name_any()).collect::<Vec<_>>();
+    cache.wrote(object("a.1", 2));
+    see(&cache, Event::Apply(object("a", 1)));
+    see(&cache, Event::Apply(object("b", 3)));
+    assert_eq!(names("a"), ["a", "a.1"]);
+    see(&cache, Event::Delete(object("a", 4)));
+    assert_eq!(names("a"), ["a.1"]);
+    see(&cache, Event::Init);
+    see(&cache, Event::InitApply(object("b", 3)));
+    see(&cache, Event::InitApply(object("a.2", 9)));
+    see(&cache, Event::InitDone);
+    assert_eq!(names("a"), ["a.2"]);
+    cache.missing("a.2", Some("uid-a.2"));
+    assert!(names("a").is_empty());
+    assert_eq!(cache.empty().len(), 1);
+    assert!(names("b").is_empty());
+}
+
+#[test]
+fn a_new_list_drops_what_is_gone_and_keeps_what_was_just_written() {
+    let cache = Cache::default();
+    see(&cache, Event::Apply(object("gone", 3)));
+    see(&cache, Event::Apply(object("stays", 4)));
+    see(&cache, Event::Init);
+    see(&cache, Event::InitApply(object("stays", 4)));
+    see(&cache, Event::InitApply(object("new", 6)));
+    cache.wrote(object("written", 9));
+    let changed = see(&cache, Event::InitDone);
+    assert_eq!(at(&cache, "gone"), None);
+    assert_eq!(at(&cache, "stays"), Some(4));
+    assert_eq!(at(&cache, "new"), Some(6));
+    assert_eq!(at(&cache, "written"), Some(9));
+    assert!(changed.contains(&"gone".to_owned()), "what vanished is told");
+    see(&cache, Event::Init);
+    cache.wrote(object("ghost", 10));
+    see(&cache, Event::InitApply(object("new", 12)));
+    see(&cache, Event::InitDone);
+    assert_eq!(at(&cache, "ghost"), None, "the list is newer: what is not in it is gone");
+}
