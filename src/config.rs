@@ -16,7 +16,7 @@ use crate::{
         Policy, Rules, Violation, annotations::Keys, images::Images, resources::Caps, security::Level,
         template::Template,
     },
-    resource::{domain::Domain, lifetime::Lifetime},
+    resource::{domain::Domain, lifetime::Lifetime, selector::Selector},
 };
 
 /// Runs the controller: brings Ephemerons about, and deletes them when their time is over.
@@ -48,7 +48,7 @@ pub struct Run {
 
     /// Only look after Ephemerons with these labels (a label selector). Default: all.
     #[arg(long, env = "EPHEMERON_SELECTOR", default_value = "")]
-    pub selector: String,
+    pub selector: Selector,
 
     /// What happens when a time is over: `delete`, or `hold`: nothing is deleted, and conditions, log
     /// and metrics tell what would be. A wrong clock holds by itself.

@@ -6,6 +6,7 @@ pub mod lifetime;
 pub mod reasons;
 pub mod reference;
 mod schema;
+pub mod selector;
 
 use std::collections::BTreeMap;
 

@@ -37,6 +37,10 @@ fn a_wrong_setting_is_named_in_one_line() {
         (&[domain, ("EPHEMERON_INGRESS_CLASS", "")], "EPHEMERON_INGRESS_CLASS"),
         (&[domain, ("EPHEMERON_GRACE_PERIOD", "soon")], "EPHEMERON_GRACE_PERIOD"),
         (&[domain, ("EPHEMERON_REQUEST_TIMEOUT", "soon")], "EPHEMERON_REQUEST_TIMEOUT"),
+        (
+            &[domain, ("EPHEMERON_SELECTOR", "a in b")],
+            "EPHEMERON_SELECTOR (or --selector) cannot be \"a in b\"",
+        ),
         (&[domain, ("EPHEMERON_LISTEN", ":8081")], "write ADDRESS:PORT, such as 127.0.0.1:8081"),
         (
             &[domain, ("EPHEMERON_POD_SECURITY", "privileged")],

@@ -1,9 +1,8 @@
 //! `run --check`: can services work in this cluster, and if not, what is to be done?
 
-use std::{
-    fmt::{self, Debug},
-    time::Duration,
-};
+mod findings;
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use ::gateway_api::{gatewayclasses::GatewayClass, gateways::Gateway};
 use futures::{StreamExt as _, stream};
@@ -18,91 +17,38 @@ use k8s_openapi::{
 use kube::{
     Api, Client, CustomResourceExt as _, Resource,
     api::{ListParams, PostParams},
+    client::ClientBuilder,
 };
 use serde::de::DeserializeOwned;
 use tokio::{net, time};
 
+pub use findings::Findings;
+
 use super::{
+    clock::{self, Clock, Verdict},
     gateway_api,
     permissions::{PERMISSIONS, Permission},
     routing::{self, Offer, Routing},
     settings::{ProbeChoice, Settings},
     trouble::root_cause,
 };
-use crate::resource::Ephemeron;
+use crate::{policy::security::Level, resource::Ephemeron};
 
+/// The label by which a namespace has Pods checked
+/// (<https://kubernetes.io/docs/concepts/security/pod-security-admission/>).
+const ENFORCE_LABEL: &str = "pod-security.kubernetes.io/enforce";
 /// In which each question must be answered.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What was found, in the order in which it matters.
-#[derive(Debug, Default)]
-pub struct Findings(Vec<Finding>);
-
-#[derive(Debug)]
-struct Finding {
-    verdict: Verdict,
-    subject: &'static str,
-    text: String,
-    remedy: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Good,
-    Doubtful,
-    Bad,
-}
-
-impl Findings {
-    /// Whether services can work, as far as can be seen.
-    #[must_use]
-    pub fn are_good(&self) -> bool {
-        self.0.iter().all(|finding| finding.verdict != Verdict::Bad)
-    }
-
-    fn good(&mut self, subject: &'static str, text: impl Into<String>) {
-        self.0.push(Finding { verdict: Verdict::Good, subject, text: text.into(), remedy: None });
-    }
-
-    fn bad(&mut self, subject: &'static str, text: impl Into<String>, remedy: impl Into<String>) {
-        self.0.push(Finding {
-            verdict: Verdict::Bad,
-            subject,
-            text: text.into(),
-            remedy: Some(remedy.into()),
-        });
-    }
-
-    fn doubtful(&mut self, subject: &'static str, text: impl Into<String>, remedy: impl Into<String>) {
-        let (text, remedy) = (text.into(), Some(remedy.into()));
-        self.0.push(Finding { verdict: Verdict::Doubtful, subject, text, remedy });
-    }
-}
-
-impl fmt::Display for Findings {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Finding { verdict, subject, text, remedy } in &self.0 {
-            let mark = match verdict {
-                Verdict::Good => "ok  ",
-                Verdict::Doubtful => "look",
-                Verdict::Bad => "FAIL",
-            };
-            writeln!(formatter, "{mark}  {subject:<12}  {text}")?;
-            if let Some(remedy) = remedy {
-                writeln!(formatter, "      {:<12}  -> {remedy}", "")?;
-            }
-        }
-        let end = if self.are_good() { "services can work here" } else { "services cannot work here yet" };
-        write!(formatter, "{end}")
-    }
-}
-
 /// Looks at everything that a service needs.
-pub async fn check(settings: &Settings, config: kube::Config) -> Findings {
+pub async fn check(settings: &Settings, mut config: kube::Config) -> Findings {
     let mut findings = Findings::default();
     let server = config.cluster_url.to_string();
-    let client = match Client::try_from(config) {
-        Ok(client) => client,
+    (config.connect_timeout, config.read_timeout) = (Some(TIMEOUT), Some(TIMEOUT));
+    config.default_retry = false;
+    let clock = Arc::new(Clock::default());
+    let client = match ClientBuilder::try_from(config) {
+        Ok(builder) => builder.with_layer(&clock::Listening(Arc::clone(&clock))).build(),
         Err(error) => {
             findings.bad("API server", root_cause(&error), "correct the kubeconfig (KUBECONFIG)");
             return findings;
@@ -129,6 +75,7 @@ pub async fn check(settings: &Settings, config: kube::Config) -> Findings {
             return findings;
         }
     }
+    time_agrees(&clock, &mut findings);
     definition(&client, &mut findings).await;
     permissions(&client, settings, &mut findings).await;
     namespace(&client, settings, &mut findings).await;
@@ -137,6 +84,28 @@ pub async fn check(settings: &Settings, config: kube::Config) -> Findings {
     probe(settings, &routing, address.as_deref(), &mut findings).await;
     dns(settings, address.as_deref(), &mut findings).await;
     findings
+}
+
+/// Compares this machine's clock with the one that the answers were dated by.
+fn time_agrees(clock: &Clock, findings: &mut Findings) {
+    const SUBJECT: &str = "clock";
+    match clock.verdict() {
+        Verdict::Right => findings.good(SUBJECT, "it agrees with the API server's"),
+        Verdict::Wrong(skew) => {
+            let (seconds, side) =
+                (skew.num_seconds().abs(), if skew.num_seconds() > 0 { "ahead of" } else { "behind" });
+            findings.bad(
+                SUBJECT,
+                format!("it is {seconds} s {side} the API server's: nothing that is over would be deleted"),
+                "correct the wrong one (NTP)",
+            );
+        }
+        Verdict::Unknown => findings.doubtful(
+            SUBJECT,
+            "the API server's answers have no date to compare it with",
+            "does a proxy in between take the header `Date` out?",
+        ),
+    }
 }
 
 async fn definition(client: &Client, findings: &mut Findings) {
@@ -245,7 +214,19 @@ async fn namespace(client: &Client, settings: &Settings, findings: &mut Findings
     let this = ListParams::default().fields(&format!("metadata.name={name}"));
     match Api::<Namespace>::all(client.clone()).list(&this).await {
         Ok(list) if list.items.is_empty() => findings.bad(SUBJECT, format!("{name} does not exist"), remedy),
-        Ok(_) => findings.good(SUBJECT, format!("children live in {name}")),
+        Ok(list) => {
+            let labels =
+                list.items.into_iter().next().and_then(|one| one.metadata.labels).unwrap_or_default();
+            let level = settings.policy.level();
+            match labels.get(ENFORCE_LABEL) {
+                Some(enforced) if enforced == "restricted" && level != Level::Restricted => findings.doubtful(
+                    SUBJECT,
+                    format!("children live in {name}, which takes only Pods of the level {enforced}; services may be {level}"),
+                    "EPHEMERON_POD_SECURITY=restricted refuses the others with a reason, before they are made",
+                ),
+                _ => findings.good(SUBJECT, format!("children live in {name}")),
+            }
+        }
         Err(error) => {
             findings.doubtful(SUBJECT, format!("{name} cannot be read: {}", root_cause(&error)), remedy);
         }

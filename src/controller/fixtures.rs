@@ -15,7 +15,7 @@ use super::{
 use crate::{
     health::Readiness,
     policy::{Policy, Rules},
-    resource::Ephemeron,
+    resource::{Ephemeron, selector::Selector},
 };
 
 /// The least that an Ephemeron can say.
@@ -82,7 +82,7 @@ pub fn settings() -> Settings {
     Settings {
         domain: "example.com".parse().expect("a domain"),
         namespace: "ephemerons".into(),
-        selector: String::new(),
+        selector: Selector::default(),
         routing: RoutingChoice::Automatic,
         ingress_class: None,
         probe: ProbeChoice::Published,

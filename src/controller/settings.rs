@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     policy::Policy,
-    resource::{Ephemeron, domain::Domain, lifetime::Lifetime},
+    resource::{Ephemeron, domain::Domain, lifetime::Lifetime, selector::Selector},
 };
 
 /// The settings of one controller.
@@ -16,8 +16,8 @@ pub struct Settings {
     pub domain: Domain,
     /// The namespace of the children.
     pub namespace: String,
-    /// Which Ephemerons are looked after: a label selector; empty for all.
-    pub selector: String,
+    /// Which Ephemerons are looked after.
+    pub selector: Selector,
     /// How hosts are routed.
     pub routing: RoutingChoice,
     /// The class of Ingresses; None for the cluster's default.
