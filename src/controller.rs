@@ -62,8 +62,8 @@ use kube::{
     },
 };
 use tokio::{
-    sync::{Notify, mpsc, watch},
-    task::JoinSet,
+    sync::{Notify, mpsc, oneshot, watch},
+    task::{JoinError, JoinSet},
     time,
 };
 
@@ -86,11 +86,14 @@ use crate::{health::Readiness, resource::Ephemeron};
 /// Reconciles that run at once; each is bounded by [`TIMEOUT`].
 const CONCURRENCY: u16 = 100;
 const TIMEOUT: Duration = Duration::from_secs(30);
+const SHORTEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// After a failure; doubled with each that follows it.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_mins(1);
-/// The longest pause between two attempts to delete what has expired.
+/// The longest pause between two attempts to delete what has expired, and where the API server has said
+/// that it will not, such as for an admission webhook's sake, again and again.
 const LONGEST_LATE_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_REFUSED_RETRY: Duration = Duration::from_secs(10);
 
 /// What the queue holds: an Ephemeron's name. The Ephemeron itself is in the caches.
 type Key = PartialObjectMeta<Ephemeron>;
@@ -114,6 +117,17 @@ struct Context {
     now: Box<dyn Fn() -> DateTime<Utc> + Send + Sync>,
 }
 
+/// Why the controller cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no client.
+    #[error("the kubeconfig does not make a client: correct it (KUBECONFIG)")]
+    Client(#[from] kube::Error),
+    /// A part of it has ended.
+    #[error("a part of the controller has ended by a defect: please report it with the lines before")]
+    Defect(#[source] JoinError),
+}
+
 /// Why a reconcile failed.
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -123,19 +137,27 @@ enum Error {
     Publish(#[from] publish::PublishError),
     #[error(transparent)]
     Expire(#[from] expire::ExpireError),
-    #[error("the API server did not answer within {} s", TIMEOUT.as_secs())]
-    Timeout,
+    #[error("the API server did not answer within {0} s")]
+    Timeout(u64),
     #[error("a defect of the controller: please report it with the lines before")]
-    Defect(#[source] tokio::task::JoinError),
+    Defect(#[source] JoinError),
 }
 
 impl Error {
+    /// The longest pause before the next attempt to delete what has expired.
+    fn longest_late_retry(&self) -> Duration {
+        match self {
+            Self::Expire(error) if error.is_refusal() => LONGEST_REFUSED_RETRY,
+            _ => LONGEST_LATE_RETRY,
+        }
+    }
+
     fn failure(&self) -> Failure {
         match self {
             Self::Apply(_) => Failure::Apply,
             Self::Publish(_) => Failure::Publish,
             Self::Expire(_) => Failure::Expire,
-            Self::Timeout => Failure::Timeout,
+            Self::Timeout(_) => Failure::Timeout,
             Self::Defect(_) => Failure::Defect,
         }
     }
@@ -146,14 +168,15 @@ impl Error {
 ///
 /// # Errors
 ///
-/// The configuration does not make a client.
+/// The configuration does not make a client, or a part of the controller has ended by a defect: without
+/// it the rest would go on with what was last seen.
 pub async fn run(
     settings: Settings,
     config: kube::Config,
     readiness: Readiness,
     metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> kube::Result<()> {
+) -> Result<(), RunError> {
     let (mut watching, mut writing) = (config.clone(), config);
     // The API server sends a bookmark every minute: silence means a dead connection.
     watching.read_timeout = Some(Duration::from_secs(150));
@@ -220,10 +243,30 @@ pub async fn run(
             "ready"
         );
         readiness.started();
-        work(context, queue, shutdown).await;
+        // The tasks come back along with what has happened: they go on while reconciles are finished.
+        let (ended, end) = oneshot::channel();
+        let stop = async move {
+            let defect = unless(shutdown, broken(&mut tasks)).await;
+            drop(ended.send((tasks, defect)));
+        };
+        work(context, queue, stop).await;
+        if let Ok((_, Some(defect))) = end.await {
+            return Err(RunError::Defect(defect));
+        }
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Returns when a task has ended by a panic, and only then.
+async fn broken(tasks: &mut JoinSet<()>) -> JoinError {
+    loop {
+        match tasks.join_next().await {
+            Some(Err(error)) => return error,
+            Some(Ok(())) => {}
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// What the future gives, unless the shutdown comes first.
@@ -317,9 +360,10 @@ fn bounded(
     let name = key.metadata.name.clone().unwrap_or_default();
     let (began, metrics) = (time::Instant::now(), Arc::clone(&context.metrics));
     tokio::spawn(async move {
-        let action = time::timeout(TIMEOUT, Box::pin(reconcile(&name, &context)))
+        let limit = context.time_for(&name);
+        let action = time::timeout(limit, Box::pin(reconcile(&name, &context)))
             .await
-            .map_err(|_| Error::Timeout)??;
+            .map_err(|_| Error::Timeout(limit.as_secs()))??;
         Ok(action)
     })
     .map(move |end| {
@@ -344,7 +388,7 @@ fn retry(key: Arc<Key>, error: &Error, context: Arc<Context>) -> Action {
     Action::requeue(match left {
         None => pause,
         Some(Ok(left)) => pause.min(round_up(left)),
-        Some(Err(_)) => pause.min(LONGEST_LATE_RETRY),
+        Some(Err(_)) => pause.min(error.longest_late_retry()),
     })
 }
 
@@ -362,6 +406,13 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl Context {
+    /// The time for one reconcile: what hangs before an Ephemeron's end does not outlast it.
+    fn time_for(&self, name: &str) -> Duration {
+        let end = self.caches.ephemerons.get(name).and_then(|one| self.settings.end_of(&one));
+        let left = end.and_then(|end| (end - (self.now)()).to_std().ok());
+        left.map_or(TIMEOUT, |left| round_up(left).clamp(SHORTEST_TIMEOUT, TIMEOUT))
+    }
+
     /// Counts a failure; returns how long to wait.
     fn failed(&self, name: &str) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);

@@ -15,7 +15,7 @@ use k8s_openapi::api::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope},
+    core::{ClusterResourceScope, NamespaceResourceScope},
     runtime::watcher,
 };
 use tokio::{
@@ -59,10 +59,10 @@ pub struct Caches {
     pub ingresses: Arc<Cache<Ingress>>,
     /// The endpoint slices, in groups by their Service.
     pub slices: Arc<Cache<EndpointSlice>>,
-    /// The HTTPRoutes of others in all namespaces, in groups by their hosts.
-    pub foreign_http_routes: Arc<Cache<HttpRoute>>,
-    /// The Ingresses of others in all namespaces, in groups by their hosts.
-    pub foreign_ingresses: Arc<Cache<Ingress>>,
+    /// The HTTPRoutes of others, in groups by their hosts.
+    pub foreign_http_routes: Foreign<HttpRoute>,
+    /// The Ingresses of others, likewise.
+    pub foreign_ingresses: Foreign<Ingress>,
     /// The Gateways of the cluster.
     pub gateways: Arc<Cache<Gateway>>,
     /// Their classes.
@@ -71,6 +71,36 @@ pub struct Caches {
     pub ingress_classes: Arc<Cache<IngressClass>>,
     /// The children's namespace.
     pub namespaces: Arc<Cache<Namespace>>,
+}
+
+/// What others have of a kind. In the children's namespace that is what lacks our label, in all others
+/// everything: another installation has the same label.
+#[derive(Debug)]
+pub struct Foreign<K> {
+    here: Arc<Cache<K>>,
+    elsewhere: Arc<Cache<K>>,
+}
+
+impl<K: cache::Kind> Foreign<K> {
+    fn new(cache: impl Fn() -> Cache<K>) -> Self {
+        Self { here: Arc::new(cache()), elsewhere: Arc::new(cache()) }
+    }
+
+    /// The one of a host that an Ephemeron does not own, as kind namespace/name.
+    fn holder_of(&self, host: &str, owner: &Ephemeron) -> Option<String>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        // One of ours that has lost its labels is not somebody else's.
+        let found = [&self.here, &self.elsewhere].into_iter().flat_map(|cache| cache.group(host));
+        let object = found.into_iter().find(|object| whose(object.as_ref(), owner) != Whose::Ours)?;
+        let namespace = object.namespace().unwrap_or_default();
+        Some(format!("{} {namespace}/{}", K::kind(&()), object.name_any()))
+    }
+
+    async fn synced(&self) {
+        tokio::join!(self.here.synced(), self.elsewhere.synced());
+    }
 }
 
 impl Default for Caches {
@@ -87,8 +117,12 @@ impl Default for Caches {
             http_routes: Arc::default(),
             ingresses: Arc::default(),
             slices: Arc::new(Cache::grouped(of_service).pruned(prune_slice)),
-            foreign_http_routes: Arc::new(Cache::across_namespaces(route_hosts).pruned(only_route_hosts)),
-            foreign_ingresses: Arc::new(Cache::across_namespaces(ingress_hosts).pruned(only_ingress_hosts)),
+            foreign_http_routes: Foreign::new(|| {
+                Cache::across_namespaces(route_hosts).pruned(only_route_hosts)
+            }),
+            foreign_ingresses: Foreign::new(|| {
+                Cache::across_namespaces(ingress_hosts).pruned(only_ingress_hosts)
+            }),
             gateways: Arc::new(Cache::across_namespaces(|_| Vec::new())),
             gateway_classes: Arc::default(),
             ingress_classes: Arc::default(),
@@ -137,8 +171,9 @@ impl Listeners {
         let (told, cache) = (self.clone(), Arc::clone(&caches.ephemerons));
         move |object| {
             told.name(object.name());
-            // Another of the same name may have taken its place.
-            if cache.uid(object.name()).as_deref() != Some(object.uid()) {
+            // Another of the same name may have taken its place; or it lives on as what cannot be read.
+            let is_gone = cache.uid(object.name()).as_deref() != Some(object.uid());
+            if is_gone && !cache.is_unreadable(object.name()) {
                 // The receiver is gone only when the controller stops.
                 let _ = told.gone.send(Arc::new(object.clone()));
             }
@@ -184,15 +219,8 @@ impl Caches {
     /// The HTTPRoute or Ingress of somebody else that has this host, as kind namespace/name.
     #[must_use]
     pub fn holder_of(&self, host: &str, owner: &Ephemeron) -> Option<String> {
-        fn named<K: Resource<DynamicType = ()>>(object: &Arc<K>) -> String {
-            let namespace = object.namespace().unwrap_or_default();
-            format!("{} {namespace}/{}", K::kind(&()), object.name_any())
-        }
-        // One of ours that has lost its labels is not somebody else's.
-        let routes = self.foreign_http_routes.group(host);
-        let ingresses = self.foreign_ingresses.group(host);
-        let route = routes.iter().find(|one| whose(one.as_ref(), owner) != Whose::Ours).map(named);
-        route.or_else(|| ingresses.iter().find(|one| whose(one.as_ref(), owner) != Whose::Ours).map(named))
+        let route = self.foreign_http_routes.holder_of(host, owner);
+        route.or_else(|| self.foreign_ingresses.holder_of(host, owner))
     }
 
     /// Returns once everything that decisions rest on has been listed.
@@ -237,7 +265,7 @@ impl Caches {
         let mut watches = Watches { client, namespace, gateway_api, listeners, tasks };
         let all = watcher::Config::default().page_size(PAGE);
 
-        let ephemerons = all.clone().labels(&settings.selector);
+        let ephemerons = all.clone().labels(&settings.selector.to_string());
         let always = Served::Always;
         watches.cluster(&self.ephemerons, ephemerons, always, listeners.ephemeron(self));
         watches.children(&self.pods, always, listeners.owner());
@@ -246,13 +274,9 @@ impl Caches {
         watches.children(&self.http_routes, Served::WithGatewayApi, listeners.owner());
         watches.children(&self.slices, always, listeners.service());
 
-        let foreign = || all.clone().labels(&format!("{MANAGED_BY_LABEL}!={MANAGER}"));
-        let hosts = listeners.hosts(self, ingress_hosts);
-        let api = Api::all(client.clone());
-        watches.keep(&self.foreign_ingresses, api, foreign(), always, hosts);
-        let (hosts, api) = (listeners.hosts(self, route_hosts), Api::all(client.clone()));
         let with_api = Served::WithGatewayApi;
-        watches.keep(&self.foreign_http_routes, api, foreign(), with_api, hosts);
+        watches.foreign(&self.foreign_ingresses, always, || listeners.hosts(self, ingress_hosts));
+        watches.foreign(&self.foreign_http_routes, with_api, || listeners.hosts(self, route_hosts));
 
         let own = all.clone().fields(&format!("metadata.name={}", settings.namespace));
         watches.cluster(&self.namespaces, own, always, listeners.routing());
@@ -290,6 +314,20 @@ impl Watches<'_> {
         self.keep(cache, api, ours, served, changed);
     }
 
+    fn foreign<K, C>(&mut self, foreign: &Foreign<K>, served: Served, changed: impl Fn() -> C)
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: cache::Kind + Clone + Debug + Send + Sync + 'static,
+        C: Fn(&K) + Send + 'static,
+    {
+        let all = || watcher::Config::default().page_size(PAGE);
+        let here = all().labels(&format!("{MANAGED_BY_LABEL}!={MANAGER}"));
+        let api = Api::namespaced(self.client.clone(), self.namespace);
+        self.keep(&foreign.here, api, here, served, changed());
+        let elsewhere = all().fields(&format!("metadata.namespace!={}", self.namespace));
+        self.keep(&foreign.elsewhere, Api::all(self.client.clone()), elsewhere, served, changed());
+    }
+
     fn cluster<K>(
         &mut self,
         cache: &Arc<Cache<K>>,
@@ -307,7 +345,7 @@ impl Watches<'_> {
     fn keep<K>(
         &mut self,
         cache: &Arc<Cache<K>>,
-        api: Api<DeserializeGuard<K>>,
+        api: Api<cache::Guard<K>>,
         config: watcher::Config,
         served: Served,
         changed: impl Fn(&K) + Send + 'static,

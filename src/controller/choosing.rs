@@ -7,7 +7,10 @@ use tokio::{sync::watch, time};
 
 use super::{
     caches::{Caches, Listeners},
-    routing::{Offer, Routing, sticky::Choice},
+    routing::{
+        Offer, Routing,
+        sticky::{Choice, InUse},
+    },
     settings::Settings,
 };
 use crate::resource::Route;
@@ -38,7 +41,7 @@ pub async fn keep_choosing(
         };
         let (next, again) = match choice.take() {
             Some(choice) => choice.next(&settings, &offer, Utc::now()),
-            None => (Choice::first(&settings, &offer, in_use(&caches).as_ref(), Utc::now()), None),
+            None => Choice::first(&settings, &offer, in_use(&caches).as_ref(), Utc::now()),
         };
         let chosen = &next.routing;
         let changed = routing.send_if_modified(|current| {
@@ -84,13 +87,14 @@ pub async fn keep_choosing(
 }
 
 /// The route that most of the living services use.
-fn in_use(caches: &Caches) -> Option<Route> {
-    let mut counts = HashMap::<(String, Option<String>), usize>::new();
-    for ephemeron in caches.ephemerons.each() {
-        if let Some(route) = ephemeron.status.as_ref().and_then(|status| status.route.clone()) {
-            *counts.entry((route.kind, route.parent)).or_default() += 1;
+fn in_use(caches: &Caches) -> Option<InUse> {
+    let mut counts = HashMap::<(String, Option<String>, bool), usize>::new();
+    for status in caches.ephemerons.each().filter_map(|ephemeron| ephemeron.status.clone()) {
+        if let Some(Route { kind, parent }) = status.route {
+            let tls = status.url.is_some_and(|url| url.starts_with("https:"));
+            *counts.entry((kind, parent, tls)).or_default() += 1;
         }
     }
-    let most = counts.into_iter().max_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)))?;
-    Some(Route { kind: most.0.0, parent: most.0.1 })
+    let ((kind, parent, tls), _) = counts.into_iter().max_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)))?;
+    Some(InUse { route: Route { kind, parent }, tls })
 }

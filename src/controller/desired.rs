@@ -77,7 +77,11 @@ fn labels(ephemeron: &Ephemeron) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::{fixtures, routing::Parent, validate::validate};
+    use crate::controller::{
+        fixtures,
+        routing::Parent,
+        validate::{Standing, validate},
+    };
 
     fn parent() -> Parent {
         Parent {
@@ -94,7 +98,7 @@ mod tests {
 
     fn documents(routing: &Routing, manifest: &str) -> Desired {
         let (ephemeron, settings) = (fixtures::ephemeron(manifest), fixtures::settings());
-        let valid = validate(&ephemeron, &settings, false).expect("a valid spec");
+        let valid = validate(&ephemeron, &settings, Standing::default()).expect("a valid spec");
         let first = desired(&valid, routing, None, &settings);
         assert_eq!(first, desired(&valid, routing, None, &settings), "the same from the same");
         first
@@ -112,7 +116,7 @@ mod tests {
     #[test]
     fn a_move_between_gateways_has_both_parents() {
         let (ephemeron, settings) = (fixtures::ephemeron(fixtures::MINIMAL), fixtures::settings());
-        let valid = validate(&ephemeron, &settings, false).expect("a valid spec");
+        let valid = validate(&ephemeron, &settings, Standing::default()).expect("a valid spec");
         let parents = |kind: &str, old: &str| {
             let from = crate::resource::Route { kind: kind.into(), parent: Some(old.into()) };
             let desired = desired(&valid, &Routing::Gateway(parent()), Some(&Move { from }), &settings);
@@ -136,7 +140,7 @@ mod tests {
     #[test]
     fn our_labels_win() {
         let (ephemeron, settings) = (fixtures::ephemeron(fixtures::FULL), fixtures::settings());
-        let mut valid = validate(&ephemeron, &settings, false).expect("a valid spec");
+        let mut valid = validate(&ephemeron, &settings, Standing::default()).expect("a valid spec");
         let admitted = valid.template.metadata.get_or_insert_default();
         admitted.labels.get_or_insert_default().insert(NAME_LABEL.into(), "other".into());
         admitted.annotations = Some(BTreeMap::from([("note".into(), "x".into())]));

@@ -123,12 +123,17 @@ mod tests {
         desired::{Desired, DesiredRoute, desired},
         fixtures,
         routing::{Parent, Routing},
-        validate::validate,
+        validate::{Standing, validate},
     };
 
     fn wanted(routing: &Routing) -> Desired {
         let (ephemeron, settings) = (fixtures::ephemeron(fixtures::FULL), fixtures::settings());
-        desired(&validate(&ephemeron, &settings, false).expect("valid"), routing, None, &settings)
+        desired(
+            &validate(&ephemeron, &settings, Standing::default()).expect("valid"),
+            routing,
+            None,
+            &settings,
+        )
     }
 
     fn on_gateway() -> (Service, HttpRoute) {
@@ -238,7 +243,7 @@ mod tests {
             let mut ephemeron = fixtures::ephemeron(fixtures::FULL);
             ephemeron.spec.service.ingress_annotations.clone_from(&annotations);
             let settings = fixtures::settings();
-            let valid = validate(&ephemeron, &settings, false).expect("valid");
+            let valid = validate(&ephemeron, &settings, Standing::default()).expect("valid");
             let routing = Routing::Ingress { class: "a".into() };
             let Some(DesiredRoute::Ingress(wanted)) = desired(&valid, &routing, None, &settings).route else {
                 panic!("no Ingress")

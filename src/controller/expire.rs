@@ -32,6 +32,15 @@ pub enum ExpireError {
     Child(#[source] ApplyError),
 }
 
+impl ExpireError {
+    /// Whether the API server has taken the request and said no; another attempt soon will not help.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        let Self::Ephemeron(error) = self else { return false };
+        matches!(&**error, kube::Error::Api(status) if matches!(status.code, 400..=428 | 430..=499))
+    }
+}
+
 /// Deletes an Ephemeron whose time is over.
 ///
 /// Its own deletion decides: it carries the version on which the decision rests, so that an

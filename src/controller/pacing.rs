@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{Mutex, PoisonError},
 };
 
@@ -27,6 +28,8 @@ pub struct Pacing(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
+    /// What was written last, without its times, by name.
+    said: HashMap<String, u64>,
     /// Since when an Ephemeron's words wait, by name.
     waiting: HashMap<String, DateTime<Utc>>,
     second: i64,
@@ -62,17 +65,47 @@ impl Pacing {
             (state.second, state.told) = (now.timestamp(), 0);
         }
         if state.told >= PER_SECOND && waited < LONGEST {
-            return Err(TimeDelta::seconds(1));
+            // When its turn may come: to ask every second would cost more than to tell.
+            let turn = i64::try_from(state.waiting.len()).unwrap_or(i64::MAX) / i64::from(PER_SECOND);
+            return Err(TimeDelta::seconds(turn.clamp(1, LONGEST.num_seconds())).min(LONGEST - waited));
         }
         state.told += 1;
         state.waiting.remove(name);
         Ok(())
     }
 
-    /// Drops what is known of an Ephemeron.
-    pub fn forget(&self, name: &str) {
+    /// Whether this status was the last to be written: then somebody else has changed it since.
+    pub fn was_said(&self, name: &str, status: &EphemeronStatus) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).said.get(name) == Some(&words(status))
+    }
+
+    /// This status was written.
+    pub fn said(&self, name: &str, status: &EphemeronStatus) {
+        let words = words(status);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).said.insert(name.into(), words);
+    }
+
+    /// Drops what waits of an Ephemeron.
+    pub fn hold_back_nothing(&self, name: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).waiting.remove(name);
     }
+
+    /// Drops what is known of an Ephemeron.
+    pub fn forget(&self, name: &str) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiting.remove(name);
+        state.said.remove(name);
+    }
+}
+
+/// A status without its times, as a number: when something changed is not what is said of it.
+fn words(status: &EphemeronStatus) -> u64 {
+    let mut status = status.clone();
+    status.conditions.iter_mut().for_each(|one| one.last_transition_time = None);
+    let mut hasher = DefaultHasher::new();
+    // Every status can be written as JSON.
+    serde_json::to_vec(&status).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Whether a status only tells that a service is on its way. What can be reached now, or cannot any
@@ -136,9 +169,28 @@ mod tests {
         }
         let told = |now| names.iter().filter(|name| ask(name, now).is_ok()).count();
         assert_eq!(told(4_000), 2);
+        assert_eq!(ask("crowd-9", 4_000), Err(5_000), "behind nine others, two in a second");
         pacing.forget("crowd-11");
         assert_eq!(ask("crowd-10", 5_000), Ok(()), "in the next second");
         assert_eq!(ask("crowd-9", 32_000), Ok(()), "nobody waits longer than half a minute");
         assert_eq!(ask("crowd-11", 40_000), Err(1_500), "it was forgotten");
+    }
+
+    #[test]
+    fn what_was_written_last_is_known_by_its_words() {
+        let pacing = Pacing::default();
+        let (usual, good) = (
+            status(Finding::no(Reason::PodNotReady, "soon")),
+            status(Finding::yes(Reason::Available, "yes")),
+        );
+        pacing.said("a", &good);
+        let mut later = good.clone();
+        later.conditions.iter_mut().for_each(|one| one.last_transition_time = Some(at(9_000)));
+        assert!(pacing.was_said("a", &good) && pacing.was_said("a", &later), "whenever it began");
+        assert!(!pacing.was_said("b", &good) && !pacing.was_said("a", &usual));
+        pacing.said("a", &usual);
+        assert!(!pacing.was_said("a", &good), "only the last one");
+        pacing.forget("a");
+        assert!(!pacing.was_said("a", &usual));
     }
 }

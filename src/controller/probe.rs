@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    mem,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -52,7 +53,8 @@ pub enum Reachability {
     NotAnswering(String),
 }
 
-/// Requests that are under way at once.
+/// Requests that are under way at once, and as many again to those that have let one time out: who
+/// hangs does not hold up who answers.
 const CONCURRENCY: usize = 64;
 /// In which a request must be answered.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,8 +68,13 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Ephemeron looked at when what is known changes.
 pub struct Prober {
     probes: Mutex<HashMap<String, Probe>>,
-    permits: Arc<Semaphore>,
+    permits: Arc<Permits>,
     listeners: Listeners,
+}
+
+struct Permits {
+    quick: Semaphore,
+    slow: Semaphore,
 }
 
 #[derive(Debug)]
@@ -87,7 +94,8 @@ impl Prober {
     /// A prober that tells `listeners` of changes.
     #[must_use]
     pub fn new(listeners: Listeners) -> Self {
-        Self { probes: Mutex::default(), permits: Arc::new(Semaphore::new(CONCURRENCY)), listeners }
+        let permits = Permits { quick: Semaphore::new(CONCURRENCY), slow: Semaphore::new(CONCURRENCY) };
+        Self { probes: Mutex::default(), permits: Arc::new(permits), listeners }
     }
 
     /// What is known of the target; starts to ask if it is new. Does not wait.
@@ -120,34 +128,46 @@ async fn until_answered(
     name: String,
     target: Target,
     known: Arc<Mutex<Reachability>>,
-    permits: Arc<Semaphore>,
+    permits: Arc<Permits>,
     listeners: Listeners,
 ) {
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut is_slow) = (FIRST_PAUSE, false);
+    let mut last = Reachability::Unknown;
     loop {
         let answer = {
-            // The semaphore is never closed.
+            // The semaphores are never closed.
+            let permits = if is_slow { &permits.slow } else { &permits.quick };
             let _permit = permits.acquire().await;
-            match time::timeout(TIMEOUT, request(&target)).await {
-                Ok(answer) => answer,
-                Err(_) => Reachability::NotAnswering(format!("no answer within {} s", TIMEOUT.as_secs())),
-            }
+            let answer = time::timeout(TIMEOUT, request(&target)).await;
+            is_slow = answer.is_err();
+            answer.unwrap_or_else(|_| {
+                Reachability::NotAnswering(format!("no answer within {} s", TIMEOUT.as_secs()))
+            })
         };
         let changed = {
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-            let changed = *known != answer;
-            known.clone_from(&answer);
-            changed
+            let is_news = is_news(&known, &last, &answer);
+            if is_news {
+                known.clone_from(&answer);
+            }
+            is_news
         };
         if changed {
             listeners.name(&name);
         }
+        last.clone_from(&answer);
         if answer == Reachability::Answered {
             return;
         }
         time::sleep(pause).await;
         pause = LONGEST_PAUSE.min(pause * 2);
     }
+}
+
+/// Whether an answer is to be told: one of another kind at once, other words of the same kind once they
+/// have come twice. A URL that fails now in one way and now in another does not cause a write each time.
+fn is_news(known: &Reachability, last: &Reachability, answer: &Reachability) -> bool {
+    known != answer && (mem::discriminant(known) != mem::discriminant(answer) || last == answer)
 }
 
 /// One request. Redirects are not followed. Of certificates only the names are looked at: the question
@@ -199,4 +219,21 @@ async fn exchange(
     let mut tasks = JoinSet::new();
     tasks.spawn(driver);
     Ok(sender.send_request(request).await.map_err(explain)?.status().as_u16())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_words_are_news_once_they_last() {
+        let not = |why: &str| Reachability::NotAnswering(why.into());
+        let (late, busy) = (not("no answer within 5 s"), not("status 503"));
+        assert!(is_news(&Reachability::Unknown, &Reachability::Unknown, &busy));
+        assert!(!is_news(&busy, &busy, &late), "it may answer 503 again");
+        assert!(is_news(&busy, &late, &late), "it lasts");
+        assert!(!is_news(&busy, &late, &busy), "known");
+        assert!(is_news(&busy, &late, &Reachability::Answered));
+        assert!(is_news(&busy, &busy, &Reachability::Unreachable("refused".into())));
+    }
 }

@@ -17,7 +17,7 @@ use super::{
     probe::Reachability,
     routing::{Parent, Routing},
     status::{Outcome, Situation, pod, status},
-    validate::validate,
+    validate::{Standing, validate},
 };
 use crate::resource::{
     Ephemeron, EphemeronStatus, Route,
@@ -170,7 +170,7 @@ fn world() -> impl Strategy<Value = World> {
 impl World {
     fn status(&self, ephemeron: &Ephemeron, now: DateTime<Utc>) -> (EphemeronStatus, Option<TimeDelta>) {
         let settings = fixtures::settings();
-        let valid = validate(ephemeron, &settings, false).expect("valid");
+        let valid = validate(ephemeron, &settings, Standing::default()).expect("valid");
         let view =
             pod::View { ready_within: TimeDelta::seconds(60), complaint: self.complaint.as_deref(), now };
         let (finding, again) = match &self.pod {
@@ -243,7 +243,7 @@ proptest! {
     #[test]
     fn what_is_desired_is_deterministic(routing in routing(), moving: bool) {
         let (ephemeron, settings) = (fixtures::ephemeron(fixtures::FULL), fixtures::settings());
-        let valid = validate(&ephemeron, &settings, false).expect("valid");
+        let valid = validate(&ephemeron, &settings, Standing::default()).expect("valid");
         let from = Route { kind: "HTTPRoute".into(), parent: Some("a/b/c".into()) };
         let moving = moving.then_some(Move { from });
         let once = || desired(&valid, &routing, moving.as_ref(), &settings);

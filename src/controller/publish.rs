@@ -50,8 +50,7 @@ pub async fn publish(
         }
         Err(source) => Err(PublishError { part, source: Box::new(source) }),
     };
-    let annotation = ephemeron.metadata.annotations.as_ref().and_then(|all| all.get(HOST_ANNOTATION));
-    if conditions::is_true(&status.conditions, AVAILABLE) && annotation != status.host.as_ref() {
+    if lacks_host(ephemeron, &status) {
         // The UID goes along: a patch for another object of this name answers 409.
         let metadata = json!({ "uid": uid, "annotations": { HOST_ANNOTATION: status.host } });
         let patch = Patch::Merge(json!({ "metadata": metadata }));
@@ -67,6 +66,18 @@ pub async fn publish(
         }
     }
     Ok(())
+}
+
+/// Whether there is something to write.
+#[must_use]
+pub fn is_needed(ephemeron: &Ephemeron, status: &EphemeronStatus) -> bool {
+    ephemeron.status.as_ref() != Some(status) || lacks_host(ephemeron, status)
+}
+
+/// Whether the host annotation is to be written.
+fn lacks_host(ephemeron: &Ephemeron, status: &EphemeronStatus) -> bool {
+    let annotation = ephemeron.metadata.annotations.as_ref().and_then(|all| all.get(HOST_ANNOTATION));
+    conditions::is_true(&status.conditions, AVAILABLE) && annotation != status.host.as_ref()
 }
 
 /// Whether all that is read of an Ephemeron is as it was when its status was made. The generation

@@ -14,12 +14,12 @@ use super::{
     observe::{Observed, observe},
     ownership::{Whose, whose},
     probe::Reachability,
-    publish::publish,
+    publish::{self, publish},
     round_up,
     routing::Routing,
     status::{self, Outcome, Situation, pod, status},
     target::target,
-    validate::{Valid, validate},
+    validate::{Standing, Valid, validate},
 };
 use crate::resource::{
     Ephemeron, EphemeronStatus, HOST_ANNOTATION,
@@ -52,16 +52,16 @@ pub(super) async fn reconcile(name: &str, context: &Context) -> Result<Action, E
     let Some(routing) = context.routing.borrow().clone() else { return Ok(Action::requeue(FIRST_RETRY)) };
     let frame = Frame { ephemeron: &ephemeron, end, held: held.as_deref(), routing: &routing };
     let observed = observe(&context.caches, name);
-    let settled = match validate(&ephemeron, &context.settings, has_pod(&ephemeron, &observed, now)) {
-        Ok(valid) => bring_about(context, &frame, &valid, &observed).await?,
-        Err(invalid) => {
-            let (status, again) = status(&frame.situation(context, Err(&invalid)), now);
-            context.pacing.forget(name);
-            context.prober.forget(name);
-            publish(&context.client, &context.caches, &context.teller, &ephemeron, status).await?;
-            again
-        }
-    };
+    let settled =
+        match validate(&ephemeron, &context.settings, standing(&ephemeron, &observed, &routing, now)) {
+            Ok(valid) => bring_about(context, &frame, &valid, &observed).await?,
+            Err(invalid) => {
+                let (status, again) = status(&frame.situation(context, Err(&invalid)), now);
+                context.pacing.hold_back_nothing(name);
+                context.prober.forget(name);
+                [again, write(context, &ephemeron, status, now).await?].into_iter().flatten().min()
+            }
+        };
     // What is held is looked at again when nothing holds it any more.
     let left = end.filter(|_| held.is_none()).map(|end| end - (context.now)());
     Ok(look_again(settled.into_iter().chain(left)))
@@ -82,6 +82,8 @@ async fn going(
 ) -> Result<Action, Error> {
     match end.map(|end| end - now) {
         Some(left) if left > TimeDelta::zero() => Ok(look_again([left].into_iter())),
+        // Whatever holds the end back is told of, and looked at again, by the keeper.
+        Some(_) if context.keeper.hold().is_some() => Ok(look_again([].into_iter())),
         _ => {
             let observed = observe(&context.caches, ephemeron.name());
             remove_children(&context.client, &context.caches, ephemeron, &observed).await?;
@@ -193,15 +195,48 @@ async fn tell(
     {
         return Ok(Some(left));
     }
-    publish(&context.client, &context.caches, &context.teller, ephemeron, status).await?;
+    write(context, ephemeron, status, now).await
+}
+
+/// Writes the status and the host annotation, if they are not there already. What somebody else has
+/// changed is set right, but not at full speed; returns when to ask again then.
+async fn write(
+    context: &Context,
+    ephemeron: &Ephemeron,
+    status: EphemeronStatus,
+    now: DateTime<Utc>,
+) -> Result<Option<TimeDelta>, Error> {
+    let Context { client, caches, teller, pacing, mending, .. } = context;
+    let name = ephemeron.name();
+    let is_repair = pacing.was_said(name, &status) && publish::is_needed(ephemeron, &status);
+    if is_repair && let Err(next) = mending.ask(ephemeron.uid(), now) {
+        return Ok(Some(next - now));
+    }
+    publish(client, caches, teller, ephemeron, status.clone()).await?;
+    pacing.said(name, &status);
     Ok(None)
 }
 
-/// Whether a Pod of this Ephemeron lives.
-fn has_pod(ephemeron: &Ephemeron, observed: &Observed, now: DateTime<Utc>) -> bool {
+/// What there is of this Ephemeron that the policy has let through.
+fn standing<'a>(
+    ephemeron: &'a Ephemeron,
+    observed: &'a Observed,
+    routing: &Routing,
+    now: DateTime<Utc>,
+) -> Standing<'a> {
     let ours = observed.pods.iter().filter(|pod| whose(pod.as_ref(), ephemeron) == Whose::Ours);
     let ours: Vec<_> = ours.cloned().collect();
-    matches!(attempts::pick(&ours, now), attempts::Pick::Live(_))
+    let pod = matches!(attempts::pick(&ours, now), attempts::Pick::Live(_));
+    let ingress = observed.ingress.as_ref().filter(|one| whose(one.as_ref(), ephemeron) == Whose::Ours);
+    let ingress_annotations = match ingress {
+        Some(ingress) => ingress.metadata.annotations.as_ref(),
+        // On a Gateway they are only words, and are judged when there is to be an Ingress.
+        None if pod && matches!(routing, Routing::Gateway(_)) => {
+            ephemeron.spec.service.ingress_annotations.as_ref()
+        }
+        None => None,
+    };
+    Standing { pod, ingress_annotations }
 }
 
 /// Whether the route of the kind in use is there already: whoever comes later to its host is the

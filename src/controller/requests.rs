@@ -19,7 +19,7 @@ use super::{
     publish::publish,
     routing::Routing,
     telling::Teller,
-    validate::validate,
+    validate::{Standing, validate},
 };
 use crate::resource::{
     Ephemeron, EphemeronStatus,
@@ -107,7 +107,7 @@ const STATUS: &str = "PATCH /apis/qualified.io/v1alpha1/ephemerons/minimal/statu
 
 async fn bring_about(client: Client, caches: &Caches) -> Child<k8s_openapi::api::core::v1::Pod> {
     let (ephemeron, settings) = (ephemeron(), fixtures::settings());
-    let valid = validate(&ephemeron, &settings, false).expect("valid");
+    let valid = validate(&ephemeron, &settings, Standing::default()).expect("valid");
     let desired = desired(&valid, &nothing_routes(), None, &settings);
     apply(&client, caches, &Mending::default(), &ephemeron, desired, &observe(caches, "minimal"), time(NOW))
         .await
@@ -161,7 +161,7 @@ async fn a_refusal_is_told_and_a_failure_is_tried_again() {
         let (client, _server) =
             api_server(vec![refusal(MAKE_POD, code, "Other"), answer(MAKE_SERVICE, 201, service())]);
         let (ephemeron, settings, caches) = (ephemeron(), fixtures::settings(), Caches::default());
-        let valid = validate(&ephemeron, &settings, false).expect("valid");
+        let valid = validate(&ephemeron, &settings, Standing::default()).expect("valid");
         let desired = desired(&valid, &nothing_routes(), None, &settings);
         let failed = apply(
             &client,
@@ -268,7 +268,7 @@ async fn a_child_that_cannot_be_read_is_made_anew_if_it_is_ours() {
         let (client, server) = api_server(answers);
         let (ephemeron, settings) = (ephemeron(), fixtures::settings());
         let caches = with_pods(&[stored_pod("minimal", &json!({}))]);
-        let valid = validate(&ephemeron, &settings, false).expect("valid");
+        let valid = validate(&ephemeron, &settings, Standing::default()).expect("valid");
         let desired = desired(&valid, &nothing_routes(), None, &settings);
         let applied = apply(
             &client,

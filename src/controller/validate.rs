@@ -1,5 +1,7 @@
 //! From what an Ephemeron says to what can be carried out, or to what is wrong with it.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
 use crate::{
@@ -61,9 +63,17 @@ impl Invalid {
     }
 }
 
+/// What the policy has let through before: it stays when the policy becomes stricter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing<'a> {
+    /// A Pod of the Ephemeron lives.
+    pub pod: bool,
+    /// Annotations that its Ingress has.
+    pub ingress_annotations: Option<&'a BTreeMap<String, String>>,
+}
+
 /// Checks what the custom resource's schema cannot: whether the spec means something, and whether the
-/// installation's policy allows it. Pods are judged when they are made: one that `lives` stays when
-/// the policy becomes stricter.
+/// installation's policy allows what is not standing yet.
 ///
 /// # Errors
 ///
@@ -71,7 +81,7 @@ impl Invalid {
 pub fn validate<'a>(
     ephemeron: &'a Ephemeron,
     settings: &Settings,
-    lives: bool,
+    standing: Standing<'_>,
 ) -> Result<Valid<'a>, Invalid> {
     if settings.end_of(ephemeron).is_none() {
         return Err(Invalid::NoEnd);
@@ -80,11 +90,21 @@ pub fn validate<'a>(
     service.image.parse::<Reference>().map_err(Invalid::NotAnImage)?;
     pod_labels(service)?;
     let policy = &settings.policy;
-    let annotations = service.ingress_annotations.as_ref();
-    policy.ingress_annotations("spec.service.ingressAnnotations", annotations).map_err(Invalid::Policy)?;
+    policy
+        .ingress_annotations("spec.service.ingressAnnotations", &added(service, standing))
+        .map_err(Invalid::Policy)?;
     let template = template(service);
-    let template = if lives { template } else { policy.admit(template).map_err(Invalid::Policy)? };
+    let template = if standing.pod { template } else { policy.admit(template).map_err(Invalid::Policy)? };
     Ok(Valid { ephemeron, service, template, host: host(ephemeron, settings) })
+}
+
+/// The annotations for the Ingress that it does not have yet.
+fn added(service: &Service, standing: Standing<'_>) -> BTreeMap<String, String> {
+    let stands = |key: &String| standing.ingress_annotations.and_then(|all| all.get(key));
+    let said = service.ingress_annotations.iter().flatten();
+    said.filter(|(key, value)| stands(key) != Some(value))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 /// The host of the status, else the one that the installation's domain gives. Objects of the earlier
@@ -129,8 +149,6 @@ fn pod_labels(service: &Service) -> Result<(), Invalid> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::json;
 
     use super::*;
@@ -143,14 +161,14 @@ mod tests {
     fn with_labels(labels: &serde_json::Value) -> Result<(), Invalid> {
         let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
         ephemeron.spec.service.pod_labels = serde_json::from_value(labels.clone()).expect("labels");
-        validate(&ephemeron, &fixtures::settings(), false).map(drop)
+        validate(&ephemeron, &fixtures::settings(), Standing::default()).map(drop)
     }
 
     #[test]
     fn what_can_be_carried_out_is_valid() {
         for manifest in [fixtures::MINIMAL, fixtures::FULL] {
             let ephemeron = fixtures::ephemeron(manifest);
-            let valid = validate(&ephemeron, &fixtures::settings(), false);
+            let valid = validate(&ephemeron, &fixtures::settings(), Standing::default());
             assert_eq!(valid.map(|valid| valid.host), Ok(format!("{}.example.com", ephemeron.name())));
         }
     }
@@ -159,14 +177,18 @@ mod tests {
     fn without_an_end_it_is_invalid() {
         let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
         ephemeron.spec.lifetime = None;
-        assert_eq!(validate(&ephemeron, &fixtures::settings(), false).map(drop), Err(Invalid::NoEnd));
+        assert_eq!(
+            validate(&ephemeron, &fixtures::settings(), Standing::default()).map(drop),
+            Err(Invalid::NoEnd)
+        );
     }
 
     #[test]
     fn the_image_is_a_reference() {
         let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
         ephemeron.spec.service.image = "Not An Image".into();
-        let invalid = validate(&ephemeron, &fixtures::settings(), false).expect_err("it is invalid");
+        let invalid =
+            validate(&ephemeron, &fixtures::settings(), Standing::default()).expect_err("it is invalid");
         assert_eq!(invalid.reason(), Reason::InvalidSpec);
         assert!(invalid.to_string().starts_with("spec.service.image: "), "{invalid}");
     }
@@ -190,7 +212,7 @@ mod tests {
         let ephemeron = fixtures::ephemeron(fixtures::FULL);
         for (rules, wanted) in rows {
             let settings = Settings { policy: fixtures::policy(rules.clone()), ..fixtures::settings() };
-            match (validate(&ephemeron, &settings, false), wanted) {
+            match (validate(&ephemeron, &settings, Standing::default()), wanted) {
                 (Ok(_), None) => {}
                 (Err(invalid), Some(wanted)) => {
                     assert_eq!(invalid.reason(), Reason::RefusedByPolicy);
@@ -206,8 +228,33 @@ mod tests {
         let rules = Rules { images: "nginx".parse().expect("images"), ..Rules::default() };
         let settings = Settings { policy: fixtures::policy(rules), ..fixtures::settings() };
         let ephemeron = fixtures::ephemeron(fixtures::FULL);
-        assert!(validate(&ephemeron, &settings, true).is_ok());
-        assert!(validate(&ephemeron, &settings, false).is_err(), "another one is judged");
+        assert!(validate(&ephemeron, &settings, Standing { pod: true, ..Standing::default() }).is_ok());
+        assert!(validate(&ephemeron, &settings, Standing::default()).is_err(), "another one is judged");
+    }
+
+    #[test]
+    fn annotations_that_stand_outlive_a_stricter_policy() {
+        let rules = Rules { ingress_annotations: "none".parse().expect("keys"), ..Rules::default() };
+        let settings = Settings { policy: fixtures::policy(rules), ..fixtures::settings() };
+        let mut ephemeron = fixtures::ephemeron(fixtures::FULL);
+        let stand = ephemeron.spec.service.ingress_annotations.clone();
+        let judge = |ephemeron: &Ephemeron| {
+            let standing = Standing { ingress_annotations: stand.as_ref(), ..Standing::default() };
+            validate(ephemeron, &settings, standing).is_ok()
+        };
+        assert!(judge(&ephemeron));
+        for (key, value) in
+            [("example.com/new", "a"), (stand.iter().flatten().next().expect("one").0, "other")]
+        {
+            let annotations = ephemeron.spec.service.ingress_annotations.get_or_insert_default();
+            let before = annotations.insert(key.into(), value.into());
+            assert!(!judge(&ephemeron), "{key} is new, or has a new value");
+            let annotations = ephemeron.spec.service.ingress_annotations.get_or_insert_default();
+            match before {
+                Some(before) => annotations.insert(key.into(), before),
+                None => annotations.remove(key),
+            };
+        }
     }
 
     #[test]
@@ -215,7 +262,8 @@ mod tests {
         let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
         ephemeron.spec.service.resources =
             serde_json::from_value(json!({"limits": {"cpu": "much"}})).expect("resources");
-        let invalid = validate(&ephemeron, &fixtures::settings(), false).expect_err("it is invalid");
+        let invalid =
+            validate(&ephemeron, &fixtures::settings(), Standing::default()).expect_err("it is invalid");
         assert_eq!(invalid.reason(), Reason::InvalidSpec);
     }
 
@@ -256,7 +304,7 @@ mod tests {
                 status.map(|status| serde_json::from_value::<EphemeronStatus>(status).expect("a status"));
             ephemeron.metadata.annotations =
                 Some(BTreeMap::from([(HOST_ANNOTATION.into(), annotation.into())]));
-            validate(&ephemeron, &fixtures::settings(), false).expect("valid").host
+            validate(&ephemeron, &fixtures::settings(), Standing::default()).expect("valid").host
         };
         let conditions = json!([{"type": "PodReady", "status": "True"}]);
         assert_eq!(

@@ -79,6 +79,12 @@ impl Policy {
         Ok(policy)
     }
 
+    /// The Pod Security Standard that every Pod keeps to.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.0.level
+    }
+
     /// The Pod that comes of what is said of a service.
     ///
     /// # Errors
@@ -104,7 +110,7 @@ impl Policy {
     pub fn ingress_annotations(
         &self,
         field: &str,
-        annotations: Option<&BTreeMap<String, String>>,
+        annotations: &BTreeMap<String, String>,
     ) -> Result<(), Violation> {
         self.0.ingress_annotations.check(field, annotations)
     }

@@ -17,6 +17,15 @@ pub const GONE_FOR: TimeDelta = TimeDelta::seconds(60);
 /// From one move of all services to the next.
 pub const BETWEEN_MOVES: TimeDelta = TimeDelta::seconds(60);
 
+/// What a living service says of how it is routed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InUse {
+    /// Its route.
+    pub route: Route,
+    /// Whether it answers with TLS.
+    pub tls: bool,
+}
+
 /// A choice with its past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
@@ -29,15 +38,19 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// The first choice of a controller's life. What living services use counts as chosen before, so
-    /// that a restart moves nobody.
+    /// The first choice of a controller's life, and after what time it may be another. What living
+    /// services use counts as chosen before, so that a restart moves nobody.
     #[must_use]
-    pub fn first(settings: &Settings, offer: &Offer<'_>, in_use: Option<&Route>, now: DateTime<Utc>) -> Self {
-        let before = in_use.and_then(|route| as_routing(settings, offer, route));
+    pub fn first(
+        settings: &Settings,
+        offer: &Offer<'_>,
+        in_use: Option<&InUse>,
+        now: DateTime<Utc>,
+    ) -> (Self, Option<TimeDelta>) {
         let fresh = Self { routing: choose(settings, offer), gone_since: None, moved: None };
-        match before {
-            Some(routing) => Self { routing, ..fresh }.next(settings, offer, now).0,
-            None => fresh,
+        match in_use.and_then(|in_use| as_routing(settings, offer, in_use)) {
+            Some(routing) => Self { routing, ..fresh }.next(settings, offer, now),
+            None => (fresh, None),
         }
     }
 
@@ -89,8 +102,10 @@ impl Choice {
     }
 }
 
-/// What a living service's status says of its route, if that can still be had.
-fn as_routing(settings: &Settings, offer: &Offer<'_>, route: &Route) -> Option<Routing> {
+/// What a living service's status says of its route. A Gateway that is not there may have gone this
+/// moment: it is waited for like one that goes before our eyes.
+fn as_routing(settings: &Settings, offer: &Offer<'_>, in_use: &InUse) -> Option<Routing> {
+    let InUse { route, tls } = in_use;
     let parent = route.parent.as_deref()?;
     if route.kind == "Ingress" {
         let class =
@@ -99,7 +114,18 @@ fn as_routing(settings: &Settings, offer: &Offer<'_>, route: &Route) -> Option<R
     }
     let (namespace, rest) = parent.split_once('/')?;
     let (name, listener) = rest.split_once('/')?;
-    let gateway = offer.gateway(namespace, name)?;
+    let Some(gateway) = offer.gateway(namespace, name) else {
+        return Some(Routing::Gateway(Parent {
+            namespace: namespace.into(),
+            name: name.into(),
+            listener: listener.into(),
+            port: if *tls { 443 } else { 80 },
+            tls: *tls,
+            address: None,
+            controller: None,
+            gone: true,
+        }));
+    };
     admitting(settings, offer, gateway, Some(listener)).map(Routing::Gateway)
 }
 
@@ -152,7 +178,7 @@ mod tests {
         choice: Option<Choice>,
         classes: Vec<IngressClass>,
         settings: Settings,
-        in_use: Option<Route>,
+        in_use: Option<InUse>,
     }
 
     impl Scene {
@@ -169,7 +195,7 @@ mod tests {
             };
             let (choice, again) = match self.choice.take() {
                 Some(choice) => choice.next(&self.settings, &offer, at(now)),
-                None => (Choice::first(&self.settings, &offer, self.in_use.as_ref(), at(now)), None),
+                None => Choice::first(&self.settings, &offer, self.in_use.as_ref(), at(now)),
             };
             let told = match &choice.routing {
                 Routing::Gateway(parent) if parent.gone => format!("{} gone", parent.name),
@@ -258,14 +284,18 @@ mod tests {
 
     #[test]
     fn a_restart_goes_on_with_what_is_in_use() {
-        let in_use =
-            |kind: &str, parent: &str| Some(Route { kind: kind.into(), parent: Some(parent.into()) });
+        let in_use = |kind: &str, parent: &str| {
+            Some(InUse { route: Route { kind: kind.into(), parent: Some(parent.into()) }, tls: false })
+        };
         let first = |in_use, gateways: &[Gateway]| Scene { in_use, ..Scene::new() }.sees(gateways, 0).0;
         let both = [gateway("a", true), gateway("b", true)];
         assert_eq!(first(None, &both), "AmbiguousGateway");
         assert_eq!(first(in_use("HTTPRoute", "gateways/b/http"), &both), "b");
         assert_eq!(first(in_use("HTTPRoute", "gateways/a/http"), &[gateway("a", false)]), "a");
         assert_eq!(first(in_use("HTTPRoute", "gateways/c/http"), &[gateway("a", true)]), "a");
+        let mut scene = Scene { in_use: in_use("HTTPRoute", "gateways/c/http"), ..Scene::new() };
+        assert_eq!(scene.sees(&[], 0), is("c gone", Some(60)), "it may come back");
+        assert_eq!(scene.sees(&[], 60), is("traefik", None));
         assert_eq!(first(in_use("Ingress", "traefik"), &both), "traefik");
         assert_eq!(first(in_use("HTTPRoute", "nonsense"), &[gateway("a", true)]), "a");
     }

@@ -7,7 +7,10 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::controller::{fixtures, validate::validate};
+use crate::controller::{
+    fixtures,
+    validate::{Standing, validate},
+};
 
 /// A situation in which everything is as it should be, to be changed by each test.
 struct Scene {
@@ -102,7 +105,7 @@ impl Scene {
         now: DateTime<Utc>,
     ) -> (EphemeronStatus, Option<TimeDelta>) {
         let settings = fixtures::settings();
-        let valid = validate(ephemeron, &settings, false).expect("valid");
+        let valid = validate(ephemeron, &settings, Standing::default()).expect("valid");
         let pod = match &self.applied.pod {
             Child::Ours(pod) => {
                 pod::judge(
