@@ -7,7 +7,8 @@
 //! | [`engine`] | WebAssembly set up for presets, and the thread that stops what takes too long |
 //! | [`audit`] | is this file a preset, and one of a version that this program can talk to? |
 //! | [`module`] | a preset that is loaded: `describe()` and `render()` as calls |
-//! | [`document`] | the JSON documents that presets answer with, read within bounds |
+//! | [`document`] | the JSON documents that presets are given and answer with, read within bounds |
+//! | [`digest`] | which file it is |
 //! | [`error`] | what may come of a call |
 //! | [`pool`] | calls on threads of their own, shared fairly between presets |
 //! | [`policy`] | what a Pod may be in an installation, whoever asks for it |
@@ -16,6 +17,7 @@
 //! The interface is the WIT package `ephemeron:preset` in `presets/wit`.
 
 pub mod audit;
+pub mod digest;
 pub mod document;
 pub mod engine;
 pub mod error;
