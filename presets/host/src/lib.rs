@@ -12,6 +12,7 @@
 //! | [`loader`] | from a file's bytes to a module: out of the cache, or compiled |
 //! | [`inspect`] | everything that is checked of a file before it is served |
 //! | [`schema`] | can others use the schema of a preset's parameters without harm? |
+//! | [`catalogue`] | folders of presets: found, checked, served by name, and replaced while they are |
 //! | [`document`] | the JSON documents that presets are given and answer with, read within bounds |
 //! | [`digest`] | which file it is |
 //! | [`error`] | what may come of a call |
@@ -23,6 +24,7 @@
 
 pub mod audit;
 pub mod cache;
+pub mod catalogue;
 pub mod compile;
 pub mod digest;
 pub mod document;
