@@ -106,3 +106,40 @@ impl Watch {
         any
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_changes_is_told_once_and_the_end_at_any_time() {
+        /// Nothing on any machine takes longer.
+        const LONG: Duration = Duration::from_mins(5);
+        let folder = tempfile::tempdir().expect("a folder");
+        let (wake, end) = UnixStream::pair().expect("a pair");
+        let watch = Watch::new(end);
+        watch.add(folder.path());
+        watch.add(&folder.path().join("nowhere"));
+        let path = folder.path().join("a.wasm");
+        let changes: [&dyn Fn() -> std::io::Result<()>; 5] = [
+            &|| fs::write(&path, "x"),
+            &|| fs::rename(&path, folder.path().join("b.wasm")),
+            &|| symlink("b.wasm", &path),
+            &|| fs::remove_file(&path),
+            // Again, whatever was told of it before.
+            &|| fs::write(&path, "y"),
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            assert_eq!(watch.now(), Woken::Time, "{number}");
+            change().expect("a change");
+            assert_eq!(watch.now(), Woken::Changed, "{number}");
+            watch.add(folder.path());
+            assert_eq!(watch.wait(LONG), Woken::Changed, "{number}");
+        }
+        assert_eq!(watch.wait(Duration::ZERO), Woken::Time);
+        drop(wake);
+        assert_eq!(watch.wait(LONG), Woken::Over);
+    }
+}

@@ -125,15 +125,16 @@ fn what_was_not_used_makes_room() {
     let [folder] = folders();
     let files: Vec<_> = (1..=4).map(|number| preset("web", number)).collect();
     load(&loader(folder.path(), Some(key(1)), 1 << 30), &files[0]);
-    let size = fs::metadata(entries(folder.path()).remove(0)).expect("an entry").len();
+    let first = entries(folder.path()).remove(0);
+    let size = fs::metadata(&first).expect("an entry").len();
     // Room for three, of about one size.
     let loader = loader(folder.path(), Some(key(1)), usize::try_from(size).expect("a size") * 7 / 2);
     load(&loader, &files[1]);
     load(&loader, &files[2]);
-    for (age, path) in entries(folder.path()).into_iter().enumerate() {
-        let age = Duration::from_hours(1 + age as u64);
-        let file = fs::File::open(path).expect("an entry");
-        file.set_modified(SystemTime::now() - age).expect("a time");
+    let [young, old] = [1, 9].map(|hours| SystemTime::now() - Duration::from_hours(hours));
+    for path in entries(folder.path()) {
+        let time = if path == first { old } else { young };
+        fs::File::open(path).and_then(|file| file.set_modified(time)).expect("a time");
     }
     // The first is used now, and stays.
     assert!(is_cached(&loader, &files[0]));

@@ -2,9 +2,10 @@
 
 use std::{
     fmt::Write,
-    fs::{self, File},
+    fs,
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::mpsc::channel,
     thread,
     time::Duration,
 };
@@ -16,12 +17,15 @@ use ephemeron_preset_host::{
     limits::Limits,
     module::Module,
 };
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::{
+    io::{FdFlags, fcntl_setfd},
+    process::{Pid, Signal, kill_process},
+};
 use tempfile::TempDir;
 
 use crate::{
     guest::Guest,
-    shop::{Shop, folders, limits, named, preset, program_of, put},
+    shop::{LONG, Shop, folders, limits, named, preset, program_of, put},
 };
 
 crate::tests!(
@@ -147,34 +151,31 @@ fn the_child_keeps_nothing_open() {
     let (mut reader, writer) = io::pipe().expect("a pipe");
     // As a library would do that knows no better.
     fcntl_setfd(&writer, FdFlags::empty()).expect("a flag");
-    let bytes = bomb();
-    let limits = Limits { compile_time: Duration::from_secs(10), ..limits() };
-    let (started, begun) = std::sync::mpsc::channel();
+    let (told, thread) = channel();
     let compiling = thread::spawn(move || {
-        let _ = started.send(());
-        compile(&limits, &bytes).is_ok()
+        let _ = told.send(fs::read_link("/proc/thread-self").expect("this thread"));
+        // It goes on until it is killed.
+        error(&Limits { compile_memory: 4 << 30, ..limits() }, &bomb())
     });
-    begun.recv().expect("it has begun");
-    // Until the child is there, it may not have it at all.
-    while children() == 0 && !compiling.is_finished() {
+    let children = Path::new("/proc").join(thread.recv_timeout(LONG).expect("it runs")).join("children");
+    let child = loop {
+        let list = fs::read_to_string(&children).expect("its children");
+        if let Some(child) = list.split_whitespace().next().and_then(|child| child.parse().ok()) {
+            break Pid::from_raw(child).expect("a process");
+        }
         thread::sleep(Duration::from_millis(1));
-    }
+    };
     drop(writer);
-    let mut rest = Vec::new();
-    reader.read_to_end(&mut rest).expect("the pipe's end");
-    assert!(!compiling.is_finished(), "the pipe was open until the child's end");
-    compiling.join().expect("it ends");
-}
-
-/// How many children this process has, its threads together.
-fn children() -> usize {
-    let threads = fs::read_dir("/proc/self/task").expect("threads");
-    let lists = threads.filter_map(|thread| {
-        let mut list = String::new();
-        File::open(thread.ok()?.path().join("children")).ok()?.read_to_string(&mut list).ok()?;
-        Some(list.split_whitespace().count())
+    let (told, closed) = channel();
+    thread::spawn(move || {
+        let _ = told.send(reader.read(&mut [0]).expect("the pipe's end"));
     });
-    lists.sum()
+    // With the pipe open, the child would keep it for minutes.
+    let closed = closed.recv_timeout(Duration::from_secs(30));
+    kill_process(child, Signal::KILL).expect("it still runs");
+    assert!(closed.is_ok(), "the pipe is open in the child");
+    let error = compiling.join().expect("it ends");
+    assert!(matches!(error, CompileError::Killed), "{error}");
 }
 
 fn a_bomb_beside_good_files_disturbs_nobody() {

@@ -18,6 +18,7 @@ crate::tests!(
     a_mount_that_is_swapped_serves_the_new_files,
     nothing_is_refused_before_all_was_looked_at,
     a_folder_may_come_and_go,
+    a_folder_that_cannot_be_read_retires_nothing,
 );
 
 fn a_file_is_dropped_in_replaced_broken_repaired_and_deleted() {
@@ -169,4 +170,27 @@ fn a_folder_may_come_and_go() {
     assert_eq!(shop.catalogue.troubles(), []);
     fs::remove_dir_all(&place).expect("it is gone");
     shop.retired("web");
+}
+
+fn a_folder_that_cannot_be_read_retires_nothing() {
+    let [parent] = folders();
+    let (place, next) = (parent.path().join("presets"), parent.path().join("next"));
+    let (folder, file) = (parent.path().join("folder"), parent.path().join("file"));
+    fs::create_dir(&folder).expect("a folder");
+    fs::write(&file, "no folder").expect("a file");
+    put(&folder, "web", &preset("web", 1));
+    symlink(&folder, &place).expect("a link");
+    let path = place.clone();
+    let shop = Shop::with([parent], |options| options.folders = vec![path]);
+    shop.served("web", 1);
+    for (target, is_trouble) in [(&file, true), (&folder, false)] {
+        symlink(target, &next).expect("a link");
+        fs::rename(&next, &place).expect("it is swapped");
+        let trouble = shop.until(|change| match change {
+            Change::Folder { trouble, .. } => Some(trouble.clone()),
+            _ => None,
+        });
+        assert_eq!(trouble.is_some(), is_trouble, "{trouble:?}");
+        assert_eq!(shop.port("web"), 1);
+    }
 }
