@@ -63,12 +63,12 @@ pub fn program_of(path: &Path, text: &str) {
     assert!(written.expect("a shell").success());
 }
 
-/// A compiler that waits until there is a file: both.
+/// A compiler that waits until there is a file: both. It ends with its folder, whatever becomes of the test.
 pub fn waiting_compiler(folder: &Path) -> (PathBuf, PathBuf) {
     let (compiler, go) = (folder.join("compiler"), folder.join("go"));
     let program = std::env::current_exe().expect("this program");
     let script = format!(
-        "while [ ! -e '{}' ]; do sleep 0.01; done\nexec '{}' \"$@\"\n",
+        "while [ ! -e '{}' ]; do [ -e \"$0\" ] || exit 1; sleep 0.01; done\nexec '{}' \"$@\"\n",
         go.display(),
         program.display()
     );
