@@ -151,10 +151,10 @@ impl Cache {
         self.folder.join(format!("{}-{made_for}{ENDS}", which.file.hexadecimal()))
     }
 
-    fn checked(&self, which: &Which, mut bytes: Vec<u8>) -> Option<Compiled> {
+    fn checked(&self, which: &Which, bytes: Vec<u8>) -> Option<Compiled> {
         let (signature, code) = bytes.strip_prefix(MAGIC)?.split_at_checked(SIGNATURE)?;
         self.mac(which, code).verify_slice(signature).ok()?;
-        Some(Compiled::trusted(bytes.split_off(MAGIC.len() + SIGNATURE)))
+        Some(Compiled::trusted(bytes, MAGIC.len() + SIGNATURE))
     }
 
     /// Of the code and of what it belongs to: an entry under another's name is none.

@@ -36,15 +36,20 @@ const THREADS: usize = 4;
 
 /// Code for this machine, as the compiler has made it. Only this program makes it: see [`Compiler`] and
 /// [`crate::cache`], which has checked that an entry was written by it.
-pub struct Compiled(Vec<u8>);
+pub struct Compiled {
+    bytes: Vec<u8>,
+    /// Where the code begins: copying it takes its time.
+    from: usize,
+}
 
 impl Compiled {
-    pub(crate) fn trusted(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+    /// The code that begins there.
+    pub(crate) fn trusted(bytes: Vec<u8>, from: usize) -> Self {
+        Self { bytes, from }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
+        self.bytes.get(self.from..).unwrap_or_default()
     }
 }
 
@@ -184,12 +189,12 @@ impl Compiler {
         })
     }
 
-    fn judge(&self, status: ExitStatus, mut answer: Vec<u8>, words: &str) -> Result<Compiled, CompileError> {
+    fn judge(&self, status: ExitStatus, answer: Vec<u8>, words: &str) -> Result<Compiled, CompileError> {
         if status.success() {
             if !answer.starts_with(MAGIC) {
                 return Err(CompileError::NoCompiler);
             }
-            return Ok(Compiled(answer.split_off(MAGIC.len())));
+            return Ok(Compiled::trusted(answer, MAGIC.len()));
         }
         let words = printable(words.trim());
         let code = status.code().and_then(|code| u8::try_from(code).ok());

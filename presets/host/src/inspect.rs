@@ -120,12 +120,17 @@ impl Inspection {
 
 /// Loads a file and checks it.
 pub fn file(loader: &Loader, bytes: &[u8], checks: &Checks<'_>) -> Inspection {
-    loaded(bytes, loader.load(bytes), checks)
+    let digest = Digest::of(bytes);
+    loaded(bytes, digest, loader.load_as(bytes, digest), checks)
 }
 
-/// Checks a file that was loaded, or could not be.
-pub fn loaded(bytes: &[u8], module: Result<Module, CompileError>, checks: &Checks<'_>) -> Inspection {
-    let digest = Digest::of(bytes);
+/// Checks a file of this digest that was loaded, or could not be.
+pub fn loaded(
+    bytes: &[u8],
+    digest: Digest,
+    module: Result<Module, CompileError>,
+    checks: &Checks<'_>,
+) -> Inspection {
     let mut inspection = Inspection { size: bytes.len(), digest, findings: Vec::new(), preset: None };
     let module = match module {
         Ok(module) => module,

@@ -41,8 +41,13 @@ impl Loader {
     /// # Errors
     /// When the file is not a preset that this program can call.
     pub fn cached(&self, bytes: &[u8]) -> Result<Option<Module>, CompileError> {
+        self.cached_as(bytes, Digest::of(bytes))
+    }
+
+    /// As [`Loader::cached`], of a file whose digest is known: that of a large one takes its time.
+    pub(crate) fn cached_as(&self, bytes: &[u8], digest: Digest) -> Result<Option<Module>, CompileError> {
         audit::first_look(bytes, self.engine.limits().file)?;
-        match self.cache.as_ref().map(|cache| cache.find(&self.which(bytes))) {
+        match self.cache.as_ref().map(|cache| cache.find(&self.which(digest))) {
             Some(Found::Entry(compiled)) => Ok(Some(Module::load(&self.engine, &compiled)?)),
             Some(Found::Refused(why)) => {
                 self.remark(why);
@@ -57,11 +62,17 @@ impl Loader {
     /// # Errors
     /// When it cannot be compiled, or is not a preset that this program can call.
     pub fn load(&self, bytes: &[u8]) -> Result<Module, CompileError> {
-        if let Some(module) = self.cached(bytes)? {
+        self.load_as(bytes, Digest::of(bytes))
+    }
+
+    /// As [`Loader::load`], of a file whose digest is known.
+    pub(crate) fn load_as(&self, bytes: &[u8], digest: Digest) -> Result<Module, CompileError> {
+        if let Some(module) = self.cached_as(bytes, digest)? {
             return Ok(module);
         }
         let compiled = self.compiler.compile(bytes)?;
-        if let Some(Err(error)) = self.cache.as_ref().map(|cache| cache.keep(&self.which(bytes), &compiled)) {
+        if let Some(Err(error)) = self.cache.as_ref().map(|cache| cache.keep(&self.which(digest), &compiled))
+        {
             let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
             self.remark(format!("{error}{}", source.unwrap_or_default()));
         }
@@ -73,8 +84,8 @@ impl Loader {
         std::mem::take(&mut self.remarks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn which(&self, bytes: &[u8]) -> Which {
-        Which { file: Digest::of(bytes), made_for: self.made_for }
+    fn which(&self, file: Digest) -> Which {
+        Which { file, made_for: self.made_for }
     }
 
     fn remark(&self, text: String) {

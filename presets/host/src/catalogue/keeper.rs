@@ -223,7 +223,7 @@ impl Keeper {
         }
         let checks =
             Checks { name: Some(&key.1), context: &self.options.context, accepts: &self.options.accepts };
-        let inspected = inspected(&self.loader, &bytes, compile, &checks);
+        let inspected = inspected(&self.loader, (&bytes, digest), compile, &checks);
         let Some(inspected) = inspected else {
             file.uncached = Some(*stamp);
             return Looked::Later;
@@ -262,16 +262,16 @@ impl Keeper {
 /// What is found of a file; nothing where it has to be compiled first and should not.
 fn inspected(
     loader: &Loader,
-    bytes: &[u8],
+    (bytes, digest): (&[u8], Digest),
     compile: bool,
     checks: &Checks<'_>,
 ) -> Option<Result<Inspection, String>> {
     let load = || -> Result<Option<Module>, CompileError> {
-        if compile { loader.load(bytes).map(Some) } else { loader.cached(bytes) }
+        if compile { loader.load_as(bytes, digest).map(Some) } else { loader.cached_as(bytes, digest) }
     };
     // The thread lives on whatever a file has done to it.
     let outcome =
-        catch_unwind(AssertUnwindSafe(|| Some(inspect::loaded(bytes, load().transpose()?, checks))));
+        catch_unwind(AssertUnwindSafe(|| Some(inspect::loaded(bytes, digest, load().transpose()?, checks))));
     match outcome {
         Ok(inspection) => inspection.map(Ok),
         Err(_) => Some(Err("the check itself has failed: this is a fault of the host".into())),
