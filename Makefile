@@ -1,6 +1,8 @@
 # The targets and what they do: `make` or `make help`.
 CARGO ?= cargo
 SHELL := bash
+# What is compiled for WebAssembly is a workspace of its own; here it is compiled for this machine.
+GUESTS := cd presets && $(CARGO)
 GO_MODULES := tests/cluster tests/cluster/images/server
 # The tests in tests/*.rs need no cluster; those in tests/controller/ do.
 LIGHT_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
@@ -28,12 +30,17 @@ test-fast: ## format, lints, and all tests that need neither a cluster nor root
 	$(CARGO) test --locked --lib --bins $(LIGHT_TESTS)
 	$(CARGO) test --locked --package ephemeron-preset-host
 	$(CARGO) test --locked --doc
+	$(GUESTS) fmt --all --check
+	$(GUESTS) clippy --locked --all-targets -- -D warnings
+	$(GUESTS) test --locked
 	@$(MAKE) --no-print-directory test-go
 test-go: ## vet and test the test cluster's own Go code
 	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; go vet ./...; go test ./...); done
 lint: ## format, clippy, go vet, shellcheck, and cargo-deny where it is installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(GUESTS) fmt --all --check
+	$(GUESTS) clippy --locked --all-targets -- -D warnings
 	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; test -z "$$(gofmt -l . | tee /dev/stderr)"; go vet ./...); done
 	shellcheck -x $(SCRIPTS)
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; else echo "cargo-deny is not installed: left out (cargo install --locked cargo-deny)"; fi
