@@ -21,6 +21,10 @@ demo-down: ## stop the demo and remove its cluster; what was built stays
 dev: ## the controller from the sources as they are, in the foreground, beside the demo's cluster
 	@k8s/demo/dev
 
+.PHONY: presets
+presets: ## the presets of this project from source, in target/presets: NAME.wasm
+	@presets/build
+
 .PHONY: test test-fast test-go lint generate bench
 test: ## everything: test-fast, and the tests against a real Kubernetes on this machine (root)
 	@tests/all
