@@ -129,6 +129,9 @@ pub enum CallError {
         /// The most bytes.
         limit: usize,
     },
+    /// The parameters are nested deeper than they may be; the preset was not called.
+    #[error("the parameters are nested deeper than the {0} that they may be")]
+    TooDeep(usize),
     /// The preset says no.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -154,6 +157,13 @@ pub enum CallError {
     /// The host itself has failed at the call.
     #[error("the call of the preset was lost: this is a fault of the host")]
     Lost,
+}
+
+impl CallError {
+    /// Whether the same call may well have an answer another time: what has failed is not the preset.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::Busy | Self::Lost)
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 mod guest;
 
-use std::time::Duration;
+use std::{sync::mpsc::channel, thread, time::Duration};
 
 use ephemeron_preset_host::{
     audit::Incompatible,
@@ -251,7 +251,9 @@ fn a_thousand_calls_at_once_and_one_preset_that_loops() {
         })
         .collect();
     for (loops, answer) in answers {
-        let outcome = block_on(answer);
+        let (answers, answered) = channel();
+        thread::spawn(move || answers.send(block_on(answer)));
+        let outcome = answered.recv_timeout(Duration::from_mins(5)).expect("it is stuck");
         match outcome {
             Ok(answer) => assert!(!loops && answer.document.port == 8080),
             Err(error) => assert!(loops && matches!(error, CallError::OutOfFuel { .. }), "{error}"),
