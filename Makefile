@@ -58,6 +58,23 @@ bench: ## measure the controller on a real Kubernetes on this machine (root)
 	tests/cluster/cluster up --add-ons traefik,contour,kwok
 	$(CARGO) bench --locked --bench performance
 
+FUZZ := presets/host/fuzz
+TIME ?= 60
+# What cargo-fuzz does, with the stable compiler: edges and comparisons are counted, and no sanitizer is
+# needed where nothing is unsafe.
+FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1
+.PHONY: fuzz
+fuzz: ## feed the policy on presets, and the reader of their documents, whatever comes to mind (TIME=60: seconds for each)
+	@set -e; host=$$(rustc -vV | sed -n 's/^host: //p'); \
+	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --locked --manifest-path $(FUZZ)/Cargo.toml --target-dir target/fuzz --target $$host; \
+	for target in policy document; do \
+		mkdir -p target/fuzz/corpus/$$target; \
+		(set -x; target/fuzz/$$host/debug/$$target -max_total_time=$(TIME) -timeout=10 -rss_limit_mb=1024 -max_len=65536 \
+			-dict=$(FUZZ)/json.dict -artifact_prefix=target/fuzz/$$target- target/fuzz/corpus/$$target $(FUZZ)/corpus/$$target); \
+	done
+
 .PHONY: cluster-up cluster-down
 cluster-up: ## the Kubernetes of the tests, with the gateways Traefik and Contour (root)
 	tests/cluster/cluster up --add-ons traefik,contour

@@ -44,8 +44,8 @@ pub struct Limits {
     #[arg(id = "preset-tables", long, env = "EPHEMERON_PRESET_TABLES", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000), default_value = "8")]
     pub tables: u32,
 
-    /// Core instances of a preset
-    #[arg(id = "preset-core-instances", long, env = "EPHEMERON_PRESET_CORE_INSTANCES", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000), default_value = "8")]
+    /// Core instances of a preset; a Python runtime has 38
+    #[arg(id = "preset-core-instances", long, env = "EPHEMERON_PRESET_CORE_INSTANCES", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000), default_value = "48")]
     pub core_instances: u32,
 
     /// The stack of the WebAssembly code
@@ -112,7 +112,7 @@ impl Default for Limits {
             memory: 64 * MIB,
             table_elements: 20_000,
             tables: 8,
-            core_instances: 8,
+            core_instances: 48,
             stack: MIB / 2,
             input: MIB / 4,
             output: MIB,

@@ -187,7 +187,7 @@ fn what_wants_too_much_is_refused_when_it_is_loaded() {
         let guest = Guest { items: fields.into(), ..Guest::default() };
         refused(&guest)
     };
-    let many = "(core module $e) ".to_owned() + &"(core instance (instantiate $e)) ".repeat(10);
+    let many = "(core module $e) ".to_owned() + &"(core instance (instantiate $e)) ".repeat(60);
     let guest = Guest { imports: many.leak(), ..Guest::default() };
     assert!(refused(&guest).contains("core module instances"), "{}", refused(&guest));
     let huge = Guest { memory: "2000", ..Guest::default() };

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use ephemeron_preset_host::inspect::{Finding, Inspection};
 
 use crate::{
     Outcome, show,
-    workshop::{Finding, Inspection, Setting, Workshop},
+    workshop::{Setting, Workshop},
 };
 
 /// Check all that the operator checks before it serves a preset: a line for each finding

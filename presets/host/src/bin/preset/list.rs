@@ -7,10 +7,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use ephemeron_preset_host::inspect::Inspection;
 
 use crate::{
     Outcome, Usage,
-    workshop::{Inspection, Setting, Workshop},
+    workshop::{Setting, Workshop},
 };
 
 /// List the presets of folders, and what is wrong with those that would not be served
@@ -48,9 +49,13 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn line(file: &Path, inspection: &Inspection) -> String {
-    match (inspection.trouble(), &inspection.description) {
-        (None, Some(described)) => {
-            format!("{:<20} {:<10} {}", described.name, described.version, described.title)
+    let digest = inspection.digest.to_string();
+    // As images are listed: enough to tell files apart.
+    let digest = digest.get(..19).unwrap_or(&digest);
+    match (inspection.trouble(), &inspection.preset) {
+        (None, Some(preset)) => {
+            let described = &preset.description.document;
+            format!("{:<20} {:<10} {digest}  {}", described.name, described.version, described.title)
         }
         (Some(trouble), _) => {
             let why = trouble.outcome.as_ref().err().map(String::as_str).unwrap_or_default();

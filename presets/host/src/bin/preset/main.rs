@@ -59,6 +59,10 @@ impl Outcome {
 struct Usage(String);
 
 fn main() -> ExitCode {
+    // It is the process that compiles presets, too.
+    if let Some(code) = ephemeron_preset_host::compile::child_main() {
+        return code;
+    }
     let outcome = match Arguments::parse().command {
         Command::New(arguments) => scaffold::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),

@@ -1,20 +1,25 @@
 //! What the operator would do with a preset: load it, render, and look at what comes of it.
 
-use std::{fs, path::Path};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use ephemeron_preset_host::{
-    document::{Description, Rendered},
+    cache::Cache,
+    compile::Compiler,
+    document::{Context, Rendered},
     engine::Engine,
     error::{CallError, Refusal},
+    inspect::{self, Checks, Inspection},
     limits::Limits,
-    module::{Answer as Called, Module},
+    loader::Loader,
+    module::Module,
     policy::{Policy, Rules, security::Level},
 };
-use serde_json::{Map, Value, json};
-
-use crate::{case::Case, show};
+use serde_json::{Map, Value};
 
 /// What an installation would set.
 #[derive(Debug, Args)]
@@ -30,53 +35,10 @@ enum PodSecurity {
     Restricted,
 }
 
-/// The operator's engine and policy.
+/// The operator's engine, compiler and policy.
 pub struct Workshop {
-    engine: Engine,
+    loader: Loader,
     policy: Policy,
-}
-
-/// What was found of a file.
-#[derive(Debug, Default)]
-pub struct Inspection {
-    /// What was checked, in this order.
-    pub findings: Vec<Finding>,
-    /// What the preset says of itself.
-    pub description: Option<Description>,
-}
-
-/// One thing that was checked.
-#[derive(Debug)]
-pub struct Finding {
-    /// What was checked.
-    pub check: String,
-    /// What was found, or what is wrong.
-    pub outcome: Result<String, String>,
-    /// The fuel of the call.
-    pub fuel: Option<u64>,
-}
-
-impl Inspection {
-    /// The first thing that is wrong.
-    pub fn trouble(&self) -> Option<&Finding> {
-        self.findings.iter().find(|finding| finding.outcome.is_err())
-    }
-
-    fn note(&mut self, check: &str, outcome: Result<String, String>) {
-        self.findings.push(Finding { check: check.to_owned(), outcome, fuel: None });
-    }
-
-    fn called<T>(
-        &mut self,
-        check: &str,
-        answer: Result<Called<T>, CallError>,
-        found: impl FnOnce(&T) -> String,
-    ) -> Option<T> {
-        let fuel = answer.as_ref().ok().map(|answer| answer.fuel);
-        let outcome = answer.as_ref().map(|answer| found(&answer.document)).map_err(ToString::to_string);
-        self.findings.push(Finding { check: check.to_owned(), outcome, fuel });
-        answer.ok().map(|answer| answer.document)
-    }
 }
 
 /// What has come of a call, and what it took.
@@ -91,59 +53,31 @@ pub enum Answer {
 
 impl Workshop {
     pub fn new(setting: &Setting) -> Result<Self> {
+        let limits = Limits::default();
+        let engine = Engine::new(limits.clone())?;
+        // Without a cache, what takes long to compile does so each time: nothing else is lost.
+        let cache =
+            folder().and_then(|folder| Cache::open(&folder, None, limits.cache, limits.compiled).ok());
         let level = match setting.pod_security {
             PodSecurity::Baseline => Level::Baseline,
             PodSecurity::Restricted => Level::Restricted,
         };
         let policy = Policy::new(Rules { level, ..Rules::default() })?;
-        Ok(Self { engine: Engine::new(Limits::default())?, policy })
+        Ok(Self { loader: Loader::new(engine, Compiler::new(&limits), cache), policy })
     }
 
     pub fn load(&self, file: &Path) -> Result<Module> {
         let bytes = read(file)?;
-        Module::new(&self.engine, &bytes).with_context(|| format!("{} is not a preset", file.display()))
+        self.loader.load(&bytes).with_context(|| format!("{} is not a preset", file.display()))
     }
 
     /// Everything that is checked before a file is served.
     pub fn inspect(&self, file: &Path) -> Result<Inspection> {
         let bytes = read(file)?;
-        let mut inspection = Inspection::default();
-        let module = match Module::new(&self.engine, &bytes) {
-            Ok(module) => module,
-            Err(error) => {
-                inspection.note("component", Err(error.to_string()));
-                return Ok(inspection);
-            }
-        };
-        inspection.note("component", Ok(format!("{} bytes", show::number(bytes.len() as u64))));
-        let described = inspection.called("describe", module.describe_twice(), |description| {
-            format!("{} {}", description.name, description.version)
-        });
-        let Some(description) = described else { return Ok(inspection) };
-        let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-        inspection.note(
-            "name",
-            if name == description.name {
-                Ok(name.to_owned())
-            } else {
-                Err(format!(
-                    "it calls itself {}, and its file is {name}.wasm: give both the same name",
-                    description.name
-                ))
-            },
-        );
-        let context = Case::default().context();
-        for (number, example) in description.examples.iter().enumerate() {
-            let answer = module.render_twice(&json!(example).to_string(), &context);
-            let rendered = inspection.called(&format!("example {number}"), answer, |_| "it renders".into());
-            if let Some(rendered) = rendered {
-                let allowed = self.accepts(&rendered.template);
-                inspection
-                    .note(&format!("policy, example {number}"), allowed.map(|()| "it is allowed".into()));
-            }
-        }
-        inspection.description = Some(description);
-        Ok(inspection)
+        let name = file.file_stem().and_then(|name| name.to_str());
+        let context = Context::example();
+        let accepts = |template: &Map<String, Value>| self.accepts(template);
+        Ok(inspect::file(&self.loader, &bytes, &Checks { name, context: &context, accepts: &accepts }))
     }
 
     /// Renders twice, as it is done when a preset is loaded, and asks the policy.
@@ -159,11 +93,19 @@ impl Workshop {
     }
 
     fn accepts(&self, template: &Map<String, Value>) -> Result<(), String> {
-        let template = serde_json::from_value(template.clone().into()).map_err(|error| error.to_string())?;
-        self.policy.admit(template).map(drop).map_err(|violation| violation.to_string())
+        self.policy.admit_rendered(template).map(drop).map_err(|violation| violation.to_string())
     }
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {
     fs::read(file).with_context(|| format!("{} cannot be read", file.display()))
+}
+
+/// Where compiled presets are kept: a folder of this user.
+fn folder() -> Option<PathBuf> {
+    let own = || env::home_dir().map(|home| home.join(".cache"));
+    let folder = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let folder = folder.or_else(own)?;
+    fs::create_dir_all(&folder).ok()?;
+    Some(folder.join("ephemeron-presets"))
 }
