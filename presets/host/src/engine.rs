@@ -90,7 +90,10 @@ fn config(limits: &Limits) -> Config {
         .total_memories(at_once)
         .total_tables(at_once.saturating_mul(limits.tables));
     let mut config = code();
-    config.max_wasm_stack(limits.stack).allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+        .max_wasm_stack(limits.stack)
+        .coredump_on_trap(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }
 

@@ -32,6 +32,7 @@ pub mod engine;
 pub mod error;
 pub mod inspect;
 pub mod labels;
+mod last_words;
 pub mod limits;
 pub mod loader;
 pub mod module;

@@ -13,6 +13,7 @@ use crate::{
     document::{self, Description, Fault, Rendered},
     engine::{Engine, Running, Usage},
     error::{CallError, Issue, Refusal, printable},
+    last_words,
 };
 
 /// A preset that is loaded and audited. Cheap to clone; each call runs in a fresh instance.
@@ -163,12 +164,12 @@ impl Module {
                 let left = store.get_fuel().unwrap_or_default();
                 Ok((value, self.engine.limits.fuel.saturating_sub(left)))
             }
-            Err(error) => Err(self.failure(&store, &error)),
+            Err(error) => Err(self.failure(&mut store, &error)),
         }
     }
 
     /// What a failed call has died of.
-    fn failure(&self, store: &Store<Usage>, error: &wasmtime::Error) -> CallError {
+    fn failure(&self, store: &mut Store<Usage>, error: &wasmtime::Error) -> CallError {
         let limits = &self.engine.limits;
         if store.data().exceeded {
             return CallError::OutOfMemory { memory: limits.memory, elements: limits.table_elements };
@@ -178,6 +179,10 @@ impl Module {
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => CallError::OutOfFuel { fuel: limits.fuel },
+            Some(Trap::UnreachableCodeReached) => match last_words::of(store, error) {
+                Some(words) => Refusal::Internal(words).bounded().into(),
+                None => CallError::Trapped(Trap::UnreachableCodeReached),
+            },
             Some(Trap::Interrupt) => CallError::TimedOut(limits.time),
             Some(trap) => CallError::Trapped(*trap),
             None => {

@@ -108,6 +108,24 @@ fn recursion_and_unreachable_trap() {
 }
 
 #[test]
+fn what_a_panic_has_left_is_told_in_clean_words() {
+    let words = r#"(data (i32.const 40000) "ephemeron:last-words:panicked at a.rs:1:2:\0a\1b[2Jno\00more")"#;
+    let guest = Guest { items: words.into(), ..rendering("unreachable") };
+    let Err(CallError::Refused(Refusal::Internal(said))) = render(&guest) else {
+        panic!("{:?}", render(&guest))
+    };
+    assert_eq!(said, "panicked at a.rs:1:2:\\n\\u{1b}[2Jno");
+    // Words alone are no trap, and another trap is told as what it is.
+    let guest = Guest { items: words.into(), ..Guest::default() };
+    assert!(render(&guest).is_ok());
+    let guest = Guest {
+        items: words.into(),
+        ..rendering("(i32.div_u (i32.const 1) (i32.const 0)) drop unreachable")
+    };
+    assert!(matches!(render(&guest), Err(CallError::Trapped(wasmtime::Trap::IntegerDivisionByZero))));
+}
+
+#[test]
 fn answers_have_an_end() {
     let large = Guest { memory: "400", result: words(&[0, 0, 20 << 20]), ..Guest::default() };
     // A list of issues in little memory is a large one for the host: all are the same twelve words.
