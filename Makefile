@@ -1,9 +1,12 @@
 # The targets and what they do: `make` or `make help`.
 CARGO ?= cargo
 SHELL := bash
+# What is compiled for WebAssembly is a workspace of its own; here it is compiled for this machine.
+GUESTS := cd presets && $(CARGO)
 GO_MODULES := tests/cluster tests/cluster/images/server
 # The tests in tests/*.rs need no cluster; those in tests/controller/ do.
-LIGHT_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
+# Always with --workspace: with other packages, dependencies have other features, and are compiled again.
+LIGHT_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs)) --test attacks --test catalogue --test policy
 SCRIPTS = $(shell grep -lIE '^\#!/(usr/bin/env bash|bin/bash|bin/sh)' $$(git ls-files -co --exclude-standard)) k8s/demo/common.sh
 export PATH := $(PATH):/usr/local/go/bin
 
@@ -19,21 +22,29 @@ demo-down: ## stop the demo and remove its cluster; what was built stays
 dev: ## the controller from the sources as they are, in the foreground, beside the demo's cluster
 	@k8s/demo/dev
 
+.PHONY: presets
+presets: ## the presets of this project from source, in target/presets: NAME.wasm
+	@presets/build
+
 .PHONY: test test-fast test-go lint generate bench
 test: ## everything: test-fast, and the tests against a real Kubernetes on this machine (root)
 	@tests/all
 test-fast: ## format, lints, and all tests that need neither a cluster nor root
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(CARGO) test --locked --lib --bins $(LIGHT_TESTS)
-	$(CARGO) test --locked --package ephemeron-preset-host
-	$(CARGO) test --locked --doc
+	$(CARGO) clippy --locked --workspace --all-targets --test controller -- -D warnings
+	$(CARGO) test --locked --workspace --lib --bins $(LIGHT_TESTS)
+	$(CARGO) test --locked --workspace --doc
+	$(GUESTS) fmt --all --check
+	$(GUESTS) clippy --locked --all-targets -- -D warnings
+	$(GUESTS) test --locked
 	@$(MAKE) --no-print-directory test-go
 test-go: ## vet and test the test cluster's own Go code
 	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; go vet ./...; go test ./...); done
 lint: ## format, clippy, go vet, shellcheck, and cargo-deny where it is installed
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --test controller -- -D warnings
+	$(GUESTS) fmt --all --check
+	$(GUESTS) clippy --locked --all-targets -- -D warnings
 	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; test -z "$$(gofmt -l . | tee /dev/stderr)"; go vet ./...); done
 	shellcheck -x $(SCRIPTS)
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; else echo "cargo-deny is not installed: left out (cargo install --locked cargo-deny)"; fi
@@ -46,6 +57,23 @@ generate: ## write what is made from the code: k8s/ephemerons.yaml, docs/referen
 bench: ## measure the controller on a real Kubernetes on this machine (root)
 	tests/cluster/cluster up --add-ons traefik,contour,kwok
 	$(CARGO) bench --locked --bench performance
+
+FUZZ := presets/host/fuzz
+TIME ?= 60
+# What cargo-fuzz does, with the stable compiler: edges and comparisons are counted, and no sanitizer is
+# needed where nothing is unsafe.
+FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1
+.PHONY: fuzz
+fuzz: ## feed the policy on presets, and the reader of their documents, whatever comes to mind (TIME=60: seconds for each)
+	@set -e; host=$$(rustc -vV | sed -n 's/^host: //p'); \
+	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --locked --manifest-path $(FUZZ)/Cargo.toml --target-dir target/fuzz --target $$host; \
+	for target in policy document; do \
+		mkdir -p target/fuzz/corpus/$$target; \
+		(set -x; target/fuzz/$$host/debug/$$target -max_total_time=$(TIME) -timeout=10 -rss_limit_mb=1024 -max_len=65536 \
+			-dict=$(FUZZ)/json.dict -artifact_prefix=target/fuzz/$$target- target/fuzz/corpus/$$target $(FUZZ)/corpus/$$target); \
+	done
 
 .PHONY: cluster-up cluster-down
 cluster-up: ## the Kubernetes of the tests, with the gateways Traefik and Contour (root)

@@ -1,7 +1,7 @@
 //! The programs' settings: flags and environment variables, read and validated once. Their help
 //! texts are the reference.
 
-use std::{fs, process::ExitCode, time::Duration};
+use std::{fmt, fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use chrono::TimeDelta;
 use clap::{
@@ -9,8 +9,11 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use ephemeron_preset_host::{cache::Key, limits::Limits};
+use serde_json::{Map, Value};
+
 use crate::{
-    controller::settings::{Expiry, ProbeChoice, RoutingChoice, Settings},
+    controller::settings::{self, Expiry, ProbeChoice, RoutingChoice, Settings},
     health::Listen,
     policy::{
         Policy, Rules, Violation, annotations::Keys, images::Images, resources::Caps, security::Level,
@@ -84,6 +87,10 @@ pub struct Run {
     #[command(flatten)]
     pub pods: Pods,
 
+    /// Where presets come from.
+    #[command(flatten)]
+    pub presets: Presets,
+
     /// Look at permissions, definitions, gateway, probe address and DNS, print what is found with
     /// its remedy, and exit: with 0 if services can work, with 1 if not.
     #[arg(long)]
@@ -131,6 +138,80 @@ pub struct Pods {
     /// Seconds that a container may take to stop.
     #[arg(long, env = "EPHEMERON_GRACE_PERIOD", default_value = "5", value_parser = clap::value_parser!(u32).range(0..=3600))]
     pub grace_period: u32,
+}
+
+/// Where presets come from, and what they may use.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Presets")]
+pub struct Presets {
+    /// Folders with presets, the files NAME.wasm, with commas between them: of two of one name the one in
+    /// the earlier folder counts. Files may come and go at any time. Default: none.
+    #[arg(
+        id = "presets-folders",
+        long = "presets",
+        env = "EPHEMERON_PRESETS",
+        value_name = "FOLDER",
+        value_delimiter = ','
+    )]
+    pub folders: Vec<PathBuf>,
+
+    /// A private folder in which compiled presets are kept, so that they need not be compiled again at
+    /// the next start. Default: nowhere.
+    #[arg(long, env = "EPHEMERON_PRESET_CACHE", value_name = "FOLDER")]
+    pub preset_cache: Option<PathBuf>,
+
+    /// A file with the secret that compiled presets are authenticated with. Default: one is made in the
+    /// cache's folder.
+    #[arg(long, env = "EPHEMERON_PRESET_CACHE_KEY", value_name = "FILE", value_parser = key_file)]
+    pub preset_cache_key: Option<Key>,
+
+    /// A file with the secret that presets' own secrets (flags, passwords) are derived from: who has it
+    /// can compute them. Default: another one at each start.
+    #[arg(long, env = "EPHEMERON_PRESET_SEED", value_name = "FILE", value_parser = secret_file)]
+    pub preset_seed: Option<SecretFile>,
+
+    /// A file with a YAML mapping that every preset is told, as `values`. Default: nothing.
+    #[arg(long, env = "EPHEMERON_PRESET_VALUES", value_name = "FILE", value_parser = values_file)]
+    pub preset_values: Option<Values>,
+
+    /// What they may use.
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// The contents of a file with a secret.
+#[derive(Clone)]
+pub struct SecretFile(Vec<u8>);
+
+impl fmt::Debug for SecretFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SecretFile")
+    }
+}
+
+/// What every preset is told.
+#[derive(Clone, Debug)]
+pub struct Values(Map<String, Value>);
+
+impl Presets {
+    fn settings(self) -> settings::Presets {
+        settings::Presets {
+            folders: self.folders,
+            cache: self.preset_cache,
+            cache_key: self.preset_cache_key,
+            limits: self.limits,
+            seed: self.preset_seed.map_or_else(random, |file| file.0),
+            values: self.preset_values.map(|values| values.0).unwrap_or_default(),
+        }
+    }
+}
+
+/// A secret that nobody knows.
+fn random() -> Vec<u8> {
+    let mut bytes = vec![0; 32];
+    // The operating system's generator fails only before it is seeded, early in the boot.
+    let _ = getrandom::fill(&mut bytes);
+    bytes
 }
 
 /// A partial pod template, and where it is.
@@ -190,6 +271,7 @@ impl Run {
             ready_within: TimeDelta::seconds(self.ready_within.as_secs()),
             request_timeout: self.request_timeout,
             policy,
+            presets: self.presets.settings(),
             max_lifetime: self.max_lifetime,
         }
     }
@@ -220,6 +302,28 @@ fn template_file(path: &str) -> Result<TemplateFile, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("it cannot be read: {error}"))?;
     let template = text.parse().map_err(|error| format!("{error}"))?;
     Ok(TemplateFile { path: path.into(), template })
+}
+
+/// Reads a file with a secret of at least 16 bytes.
+fn secret_file(path: &str) -> Result<SecretFile, String> {
+    let bytes = fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    let bytes = bytes.trim_ascii().to_vec();
+    if bytes.len() < 16 {
+        return Err("a secret has at least 16 bytes, such as those of `openssl rand -hex 32`".into());
+    }
+    Ok(SecretFile(bytes))
+}
+
+/// Reads a file with a key.
+fn key_file(path: &str) -> Result<Key, String> {
+    Key::new(secret_file(path)?.0).map_err(|error| error.to_string())
+}
+
+/// Reads a file with a YAML mapping.
+fn values_file(path: &str) -> Result<Values, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    let values = serde_saphyr::from_str(&text).map_err(|error| format!("it is no YAML mapping: {error}"))?;
+    Ok(Values(values))
 }
 
 /// Reads a program's settings from its arguments and environment.

@@ -23,11 +23,13 @@ mod observe;
 mod ownership;
 mod pacing;
 pub mod permissions;
+mod presets;
 mod probe;
 #[cfg(test)]
 mod properties;
 mod publish;
 mod reconcile;
+mod rendering;
 #[cfg(test)]
 mod requests;
 pub mod routing;
@@ -75,6 +77,7 @@ use holding::Keeper;
 use life::Lives;
 use metrics::{Failure, Metrics, Phase};
 use pacing::Pacing;
+use presets::Presets;
 use probe::Prober;
 use reconcile::reconcile;
 use routing::Routing;
@@ -104,6 +107,7 @@ struct Context {
     client: Client,
     caches: Arc<Caches>,
     routing: watch::Receiver<Option<Arc<Routing>>>,
+    presets: Presets,
     prober: Prober,
     complaints: Complaints,
     mending: Mending,
@@ -123,6 +127,9 @@ pub enum RunError {
     /// There is no client.
     #[error("the kubeconfig does not make a client: correct it (KUBECONFIG)")]
     Client(#[from] kube::Error),
+    /// The presets cannot be served.
+    #[error(transparent)]
+    Presets(#[from] ephemeron_preset_host::catalogue::OpenError),
     /// A part of it has ended.
     #[error("a part of the controller has ended by a defect: please report it with the lines before")]
     Defect(#[source] JoinError),
@@ -135,6 +142,8 @@ enum Error {
     Apply(#[from] apply::ApplyError),
     #[error(transparent)]
     Publish(#[from] publish::PublishError),
+    #[error(transparent)]
+    Preset(#[from] presets::PresetError),
     #[error(transparent)]
     Expire(#[from] expire::ExpireError),
     #[error("the API server did not answer within {0} s")]
@@ -155,6 +164,7 @@ impl Error {
     fn failure(&self) -> Failure {
         match self {
             Self::Apply(_) => Failure::Apply,
+            Self::Preset(_) => Failure::Preset,
             Self::Publish(_) => Failure::Publish,
             Self::Expire(_) => Failure::Expire,
             Self::Timeout(_) => Failure::Timeout,
@@ -218,8 +228,10 @@ pub async fn run(
     let keeper = Arc::new(Keeper::new(settings.expiry, clock));
     tasks.spawn(holding::keep(Arc::clone(&keeper), client.clone(), Arc::clone(&caches), listeners.clone()));
 
+    let presets = Presets::open(&settings.presets, &settings.policy, &caches, &listeners)?;
     let context = Arc::new(Context {
         settings,
+        presets,
         teller: Teller::new(client.clone()),
         client,
         caches: Arc::clone(&caches),

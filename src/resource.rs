@@ -3,6 +3,7 @@
 pub mod conditions;
 pub mod domain;
 pub mod lifetime;
+pub mod parameters;
 pub mod reasons;
 pub mod reference;
 mod schema;
@@ -20,6 +21,7 @@ pub use ephemeron_preset_host::labels::{self, GROUP_LABEL, KEY_PREFIX, MANAGED_B
 
 use conditions::Condition;
 use lifetime::Lifetime;
+use parameters::Parameters;
 
 /// Annotation with the host at which the service answers; set once it is available.
 pub const HOST_ANNOTATION: &str = "host";
@@ -53,6 +55,7 @@ pub const INGRESS_ANNOTATIONS_ANNOTATION: &str = "ephemerons.qualified.io/ingres
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url", priority = 1),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.service.image", priority = 1),
+    printcolumn(name = "Preset", type_ = "string", json_path = ".spec.preset.name", priority = 1),
     printcolumn(name = "Pod-Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='PodReady')].status", priority = 1),
     printcolumn(name = "Route", type_ = "string", json_path = ".status.route.kind", priority = 1),
     printcolumn(name = "Parent", type_ = "string", json_path = ".status.route.parent", priority = 1),
@@ -61,15 +64,22 @@ pub const INGRESS_ANNOTATIONS_ANNOTATION: &str = "ephemerons.qualified.io/ingres
 #[x_kube(
     validation = Rule::new("has(self.expirationTime) || has(self.lifetime)")
         .message("an Ephemeron must end: set spec.lifetime (such as 30m) or spec.expirationTime (such as 2030-01-31T12:00:00Z)"),
-    validation = schema::unchanged("image"),
-    validation = schema::unchanged("port"),
-    validation = schema::unchanged("command"),
-    validation = schema::unchanged("workingDir"),
-    validation = schema::unchanged("env"),
-    validation = schema::unchanged("readinessProbe"),
-    validation = schema::unchanged("imagePullPolicy"),
-    validation = schema::unchanged("resources"),
-    validation = schema::unchanged("podLabels"),
+    validation = Rule::new("has(self.service) != has(self.preset)")
+        .message("say what to run: set either spec.service (an image and its port) or spec.preset (a name and its parameters)"),
+    validation = Rule::new("has(self.service) == has(oldSelf.service)")
+        .message("spec.service and spec.preset cannot take each other's place while the service lives: delete this Ephemeron and create another"),
+    validation = schema::unchanged("service", "image"),
+    validation = schema::unchanged("service", "port"),
+    validation = schema::unchanged("service", "command"),
+    validation = schema::unchanged("service", "workingDir"),
+    validation = schema::unchanged("service", "env"),
+    validation = schema::unchanged("service", "readinessProbe"),
+    validation = schema::unchanged("service", "imagePullPolicy"),
+    validation = schema::unchanged("service", "resources"),
+    validation = schema::unchanged("service", "podLabels"),
+    validation = schema::unchanged("preset", "name"),
+    validation = schema::unchanged("preset", "parameters"),
+    validation = schema::unchanged("preset", "podLabels"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct EphemeronSpec {
@@ -85,7 +95,65 @@ pub struct EphemeronSpec {
     pub lifetime: Option<Lifetime>,
 
     /// The service to run. Only `tlsSecretName` and `ingressAnnotations` can be changed while it lives.
-    pub service: Service,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
+
+    /// The preset that says what to run, in the place of `service`. Only `tlsSecretName` and
+    /// `ingressAnnotations` can be changed while it lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
+}
+
+/// A preset, and what it is asked for.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Preset {
+    /// Its name, as `preset list` has it.
+    #[schemars(schema_with = "schema::preset_name")]
+    pub name: String,
+
+    /// Its parameters; which there are is told by the preset's schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::anything")]
+    pub parameters: Option<Parameters>,
+
+    /// Further labels of the Pod. Keys under ephemerons.qualified.io/ are ours, but for `group`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::string_map::<63>")]
+    pub pod_labels: Option<BTreeMap<String, String>>,
+
+    /// The TLS Secret of the Ingress. Not used with a Gateway: there the listener has the certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub tls_secret_name: Option<String>,
+
+    /// Annotations of the Ingress. Not used with a Gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::string_map::<262144>")]
+    pub ingress_annotations: Option<BTreeMap<String, String>>,
+}
+
+impl EphemeronSpec {
+    /// Further labels of the Pod.
+    #[must_use]
+    pub fn pod_labels(&self) -> Option<&BTreeMap<String, String>> {
+        let preset = || self.preset.as_ref()?.pod_labels.as_ref();
+        self.service.as_ref().map_or_else(preset, |service| service.pod_labels.as_ref())
+    }
+
+    /// The TLS Secret of the Ingress.
+    #[must_use]
+    pub fn tls_secret_name(&self) -> Option<&str> {
+        let preset = || self.preset.as_ref()?.tls_secret_name.as_deref();
+        self.service.as_ref().map_or_else(preset, |service| service.tls_secret_name.as_deref())
+    }
+
+    /// Annotations of the Ingress.
+    #[must_use]
+    pub fn ingress_annotations(&self) -> Option<&BTreeMap<String, String>> {
+        let preset = || self.preset.as_ref()?.ingress_annotations.as_ref();
+        self.service.as_ref().map_or_else(preset, |service| service.ingress_annotations.as_ref())
+    }
 }
 
 /// One container, the port it serves, and how it is routed.
@@ -210,6 +278,7 @@ pub enum Amount {
 #[serde(rename_all = "camelCase")]
 pub struct EphemeronStatus {
     /// `PodReady`: the Pod is ready. `Available`: the service can be reached at its host.
+    /// `PresetReady`: the preset has said what to run; only there where one is asked for.
     /// `Expiring`: it ends soon, or its end is held back; only there while that is so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
@@ -233,6 +302,38 @@ pub struct EphemeronStatus {
     /// How requests get to the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,
+    /// The preset as it was when it was asked. It is asked once: a newer one changes nothing here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Rendered>,
+    /// What the preset has said, for the controller alone: a Pod that must be made again is made of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65_536))]
+    pub rendering: Option<String>,
+}
+
+/// What is known of a preset that was asked.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rendered {
+    /// The preset's own version.
+    #[serde(default)]
+    pub version: String,
+    /// The SHA-256 of its file, in hexadecimal digits.
+    #[serde(default)]
+    pub digest: String,
+    /// The port of the service.
+    #[serde(default)]
+    pub port: u16,
+    /// The path at which its readiness probe asks, if it has one over HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_path: Option<String>,
+    /// The Secret with the values that the preset has said are secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_name: Option<String>,
+    /// What the preset wants the user to know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 2048)))]
+    pub warnings: Vec<String>,
 }
 
 /// The object that routes the host to the service.

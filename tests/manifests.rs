@@ -158,7 +158,7 @@ fn the_example_is_an_ephemeron() {
     let example: Ephemeron = one(&substituted(EXAMPLE, &[("EXPIRES", "2030-01-31T12:00:00+00:00")]));
     assert_eq!(example.name(), "example");
     assert!(example.expiration_time().is_some());
-    let service = &example.spec.service;
+    let service = example.spec.service.as_ref().expect("a service");
     assert_eq!((&*service.image, service.port), ("nginx", 80));
     assert_eq!(service.image_pull_policy.as_deref(), Some("IfNotPresent"));
     assert_eq!(service.readiness_probe.as_ref().map(|probe| &*probe.path), Some("/"));

@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "controller/drift",
     "controller/moving",
     "controller/ownership",
+    "controller/rendering",
     "controller/routing",
     "controller/settings",
     "controller/status",

@@ -8,7 +8,6 @@
 mod acceptor;
 mod at_once;
 mod audit;
-#[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/controller/cluster.rs"]
 mod cluster;
 #[expect(dead_code, reason = "the tests use more of it")]

@@ -10,6 +10,7 @@ use ephemeron::{
     policy::Policy,
     telemetry,
 };
+use ephemeron_preset_host::compile;
 use prometheus_client::registry::Registry;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -17,6 +18,10 @@ use tokio::{
 };
 
 fn main() -> ExitCode {
+    // Presets are compiled by this same program, in a process of its own.
+    if let Some(code) = compile::child_main() {
+        return code;
+    }
     let options = match config::parse::<Run>() {
         Ok(options) => options,
         Err(code) => return code,

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::resource::{Ephemeron, conditions::Reason};
 
-pub use child::{ApplyError, delete};
+pub use child::{ApplyError, delete, refusal};
 use child::{Writer, bring_about, relabel};
 pub use mending::Mending;
 
@@ -101,7 +101,7 @@ pub async fn apply(
     let pods: Vec<Arc<Pod>> =
         observed.pods.iter().filter(|pod| whose(pod.as_ref(), owner) == Whose::Ours).cloned().collect();
     // The installation's template is for Pods that are made: what it says of labels may be new.
-    let labels = desired.service.metadata.labels.iter().chain(&owner.spec.service.pod_labels);
+    let labels = desired.service.metadata.labels.iter().chain(owner.spec.pod_labels());
     let labels = labels.flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
     // Before the Service selects by them.
     for pod in &pods {

@@ -47,7 +47,7 @@ const PAGE: u32 = 2_000;
 /// form namespace/name.
 #[derive(Debug)]
 pub struct Caches {
-    /// The Ephemerons.
+    /// The Ephemerons, in groups by the preset that they ask for; without what it has said.
     pub ephemerons: Arc<Cache<Ephemeron>>,
     /// The Pods, in groups by the Ephemeron that they run.
     pub pods: Arc<Cache<Pod>>,
@@ -108,7 +108,7 @@ impl Default for Caches {
         let of_service =
             |slice: &EndpointSlice| slice.labels().get(SERVICE_NAME_LABEL).cloned().into_iter().collect();
         Self {
-            ephemerons: Arc::default(),
+            ephemerons: Arc::new(Cache::grouped(preset_of).pruned(without_rendering)),
             pods: Arc::new(
                 Cache::grouped(|pod: &Pod| vec![attempts::ephemeron_of(&pod.name_any()).into()])
                     .pruned(prune_pod),
@@ -367,6 +367,16 @@ impl Watches<'_> {
         let trouble = Trouble::new(K::kind(&()).into_owned(), metrics, readiness);
         self.tasks.spawn(cache::keep(Arc::clone(cache), api, config, start, changed, trouble));
     }
+}
+
+/// The preset that an Ephemeron asks for.
+fn preset_of(ephemeron: &Ephemeron) -> Vec<String> {
+    ephemeron.spec.preset.iter().map(|preset| preset.name.clone()).collect()
+}
+
+/// What a preset has said is needed when a Pod is made, and of many KiB.
+fn without_rendering(ephemeron: &mut Ephemeron) {
+    ephemeron.status.iter_mut().for_each(|status| status.rendering = None);
 }
 
 /// Of a Pod only what tells whether and why it is not ready is ever read.

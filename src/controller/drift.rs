@@ -241,7 +241,7 @@ mod tests {
         for annotations in [None, Some(BTreeMap::from([("example.com/new".to_owned(), "value".to_owned())]))]
         {
             let mut ephemeron = fixtures::ephemeron(fixtures::FULL);
-            ephemeron.spec.service.ingress_annotations.clone_from(&annotations);
+            fixtures::service(&mut ephemeron).ingress_annotations.clone_from(&annotations);
             let settings = fixtures::settings();
             let valid = validate(&ephemeron, &settings, Standing::default()).expect("valid");
             let routing = Routing::Ingress { class: "a".into() };

@@ -54,6 +54,11 @@ pub fn ephemeron(manifest: &str) -> Ephemeron {
     serde_saphyr::from_str(manifest).expect("a manifest")
 }
 
+/// What an Ephemeron says of its service.
+pub fn service(ephemeron: &mut Ephemeron) -> &mut crate::resource::Service {
+    ephemeron.spec.service.as_mut().expect("a service")
+}
+
 /// Metrics that nobody reads.
 pub fn metrics() -> Arc<Metrics> {
     Metrics::register(&mut Registry::default())
@@ -91,6 +96,7 @@ pub fn settings() -> Settings {
         ready_within: TimeDelta::seconds(60),
         request_timeout: "0s".into(),
         policy: policy(Rules::default()),
+        presets: super::settings::Presets::default(),
         max_lifetime: None,
     }
 }

@@ -21,8 +21,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+pub use labels::{Asked, Ended, Failure, Held, Kind, Phase, PresetFile};
 use labels::{By, Outcome};
-pub use labels::{Ended, Failure, Held, Kind, Phase};
 
 /// Seconds of a reconcile: mostly of requests to the API server; each is cut off at 30 s.
 const RECONCILE: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 30.0];
@@ -49,6 +49,8 @@ pub struct Metrics {
     watch_failures: Family<By<Kind>, Counter>,
     unreadable: Family<By<Kind>, Counter>,
     pods_replaced: Counter,
+    presets: Family<By<PresetFile>, Gauge>,
+    asked: Family<By<Asked>, Counter>,
     count: Arc<OnceLock<Box<Count>>>,
 }
 
@@ -69,6 +71,8 @@ impl Metrics {
             watch_failures: all("kind", Kind::ALL),
             unreadable: all("kind", Kind::ALL),
             pods_replaced: Counter::default(),
+            presets: all("state", PresetFile::ALL),
+            asked: all("result", Asked::ALL),
             count: Arc::default(),
         };
         // The format adds `_total` to the names of counters, and a full stop to each help text.
@@ -128,11 +132,33 @@ impl Metrics {
             "Pods that were made again after they failed or went away",
             m.pods_replaced.clone(),
         );
+        registry.register(
+            "ephemeron_preset_files",
+            "Files of presets, by what has come of them",
+            m.presets.clone(),
+        );
+        registry.register(
+            "ephemeron_preset_renders",
+            "How often presets were asked what to run, by what came of it",
+            m.asked.clone(),
+        );
         registry.register_collector(Box::new(Phases(Arc::clone(&m.count))));
         let build: Family<By<&str>, Gauge> = all("version", [env!("CARGO_PKG_VERSION")]);
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
         registry.register("ephemeron_build_info", "Always 1; the label has the controller's version", build);
         Arc::new(metrics)
+    }
+
+    /// So many files of presets are served, and so many are bad.
+    pub fn presets(&self, serving: usize, failing: usize) {
+        for (state, count) in [(PresetFile::Serving, serving), (PresetFile::Failing, failing)] {
+            self.presets.get_or_create(&[("state", state)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// A preset was asked what to run.
+    pub fn asked(&self, result: Asked) {
+        self.asked.get_or_create(&[("result", result)]).inc();
     }
 
     /// A reconcile ended well after this time.

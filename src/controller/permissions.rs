@@ -18,7 +18,7 @@ const NETWORKING: &str = "networking.k8s.io";
 
 /// Everything that the controller does.
 pub const PERMISSIONS: &[Permission] = &[
-    cluster("qualified.io", "ephemerons", &["list", "watch", "patch", "delete"]),
+    cluster("qualified.io", "ephemerons", &["get", "list", "watch", "patch", "delete"]),
     cluster("qualified.io", "ephemerons/status", &["patch"]),
     cluster("apiextensions.k8s.io", "customresourcedefinitions", &["get", "list", "watch"]),
     cluster("", "namespaces", &["list", "watch"]),
@@ -32,6 +32,7 @@ pub const PERMISSIONS: &[Permission] = &[
     children("", "services", &["get", "list", "watch", "create", "update"]),
     children(GATEWAY_API, "httproutes", &["get", "create", "update", "delete"]),
     children(NETWORKING, "ingresses", &["get", "create", "update", "delete"]),
+    children("", "secrets", &["create", "patch"]),
     children("", "events", &["list"]),
     children("discovery.k8s.io", "endpointslices", &["list", "watch"]),
 ];

@@ -1,5 +1,7 @@
 //! One look at one Ephemeron: what is observed, what should be, what is written, when to look again.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::controller::Action;
 
@@ -10,16 +12,19 @@ use super::{
     desired::desired,
     expire::{expire, remove_children},
     holding::Hold,
+    metrics::Asked,
     moving,
     observe::{Observed, observe},
     ownership::{Whose, whose},
+    presets::{Again, Said},
     probe::Reachability,
     publish::{self, publish},
+    rendering::Rendering,
     round_up,
     routing::Routing,
     status::{self, Outcome, Situation, pod, status},
     target::target,
-    validate::{Standing, Valid, validate},
+    validate::{Invalid, Standing, Valid, validate},
 };
 use crate::resource::{
     Ephemeron, EphemeronStatus, HOST_ANNOTATION,
@@ -50,21 +55,30 @@ pub(super) async fn reconcile(name: &str, context: &Context) -> Result<Action, E
         Some((_, Some(hold))) => Some(hold.to_string()),
     };
     let Some(routing) = context.routing.borrow().clone() else { return Ok(Action::requeue(FIRST_RETRY)) };
-    let frame = Frame { ephemeron: &ephemeron, end, held: held.as_deref(), routing: &routing };
     let observed = observe(&context.caches, name);
-    let settled =
-        match validate(&ephemeron, &context.settings, standing(&ephemeron, &observed, &routing, now)) {
-            Ok(valid) => bring_about(context, &frame, &valid, &observed).await?,
-            Err(invalid) => {
-                let (status, again) = status(&frame.situation(context, Err(&invalid)), now);
-                context.pacing.hold_back_nothing(name);
-                context.prober.forget(name);
-                [again, write(context, &ephemeron, status, now).await?].into_iter().flatten().min()
-            }
-        };
+    let pod = has_pod(&ephemeron, &observed, now);
+    let (ephemeron, rendering, asked_again) = match &ephemeron.spec.preset {
+        Some(_) => ask_preset(context, ephemeron, pod).await?,
+        None => (ephemeron, Ok(None), None),
+    };
+    let frame = Frame { ephemeron: &ephemeron, end, held: held.as_deref(), routing: &routing };
+    let valid = rendering.as_ref().map_err(Clone::clone).and_then(|rendering| {
+        let ingress_annotations = standing_annotations(&ephemeron, &observed, &routing, pod);
+        let standing = Standing { pod, ingress_annotations, rendering: rendering.as_ref() };
+        validate(&ephemeron, &context.settings, standing)
+    });
+    let settled = match valid {
+        Ok(valid) => bring_about(context, &frame, &valid, &observed).await?,
+        Err(invalid) => {
+            let (status, again) = status(&frame.situation(context, Err(&invalid)), now);
+            context.pacing.hold_back_nothing(name);
+            context.prober.forget(name);
+            [again, write(context, &ephemeron, status, now).await?].into_iter().flatten().min()
+        }
+    };
     // What is held is looked at again when nothing holds it any more.
     let left = end.filter(|_| held.is_none()).map(|end| end - (context.now)());
-    Ok(look_again(settled.into_iter().chain(left)))
+    Ok(look_again(settled.into_iter().chain(asked_again).chain(left)))
 }
 
 fn look_again(waits: impl Iterator<Item = TimeDelta>) -> Action {
@@ -101,11 +115,7 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    fn situation(
-        &self,
-        context: &Context,
-        outcome: Result<Outcome<'a>, &'a super::validate::Invalid>,
-    ) -> Situation<'a> {
+    fn situation(&self, context: &Context, outcome: Result<Outcome<'a>, &'a Invalid>) -> Situation<'a> {
         let &Self { ephemeron, end, held, routing } = self;
         Situation { ephemeron, end, held, notice: context.settings.notice, routing, outcome }
     }
@@ -217,26 +227,51 @@ async fn write(
     Ok(None)
 }
 
-/// What there is of this Ephemeron that the policy has let through.
-fn standing<'a>(
+/// What the preset says is to be run, with the Ephemeron as it is then, and when to ask again.
+async fn ask_preset(
+    context: &Context,
+    ephemeron: Arc<Ephemeron>,
+    pod: bool,
+) -> Result<(Arc<Ephemeron>, Result<Option<Rendering>, Invalid>, Option<TimeDelta>), Error> {
+    let Context { client, caches, settings, presets, metrics, .. } = context;
+    let was_asked = ephemeron.status.as_ref().is_some_and(|status| status.preset.is_some());
+    Ok(match presets.said(client, caches, settings, &ephemeron, pod).await? {
+        Said::Run(ephemeron, rendering) => {
+            if !was_asked {
+                metrics.asked(Asked::Rendered);
+            }
+            (ephemeron, Ok(Some(rendering)), None)
+        }
+        Said::Nothing(finding, again) => {
+            metrics.asked(Asked::without(finding.reason));
+            let again = (again == Again::Later).then(|| context.failed(ephemeron.name()));
+            let again = again.and_then(|pause| TimeDelta::from_std(pause).ok());
+            (ephemeron, Err(Invalid::Preset(finding)), again)
+        }
+    })
+}
+
+/// Whether a Pod of this Ephemeron lives.
+fn has_pod(ephemeron: &Ephemeron, observed: &Observed, now: DateTime<Utc>) -> bool {
+    let ours = observed.pods.iter().filter(|pod| whose(pod.as_ref(), ephemeron) == Whose::Ours);
+    let ours: Vec<_> = ours.cloned().collect();
+    matches!(attempts::pick(&ours, now), attempts::Pick::Live(_))
+}
+
+/// The Ingress annotations that the policy has let through.
+fn standing_annotations<'a>(
     ephemeron: &'a Ephemeron,
     observed: &'a Observed,
     routing: &Routing,
-    now: DateTime<Utc>,
-) -> Standing<'a> {
-    let ours = observed.pods.iter().filter(|pod| whose(pod.as_ref(), ephemeron) == Whose::Ours);
-    let ours: Vec<_> = ours.cloned().collect();
-    let pod = matches!(attempts::pick(&ours, now), attempts::Pick::Live(_));
+    pod: bool,
+) -> Option<&'a BTreeMap<String, String>> {
     let ingress = observed.ingress.as_ref().filter(|one| whose(one.as_ref(), ephemeron) == Whose::Ours);
-    let ingress_annotations = match ingress {
+    match ingress {
         Some(ingress) => ingress.metadata.annotations.as_ref(),
         // On a Gateway they are only words, and are judged when there is to be an Ingress.
-        None if pod && matches!(routing, Routing::Gateway(_)) => {
-            ephemeron.spec.service.ingress_annotations.as_ref()
-        }
+        None if pod && matches!(routing, Routing::Gateway(_)) => ephemeron.spec.ingress_annotations(),
         None => None,
-    };
-    Standing { pod, ingress_annotations }
+    }
 }
 
 /// Whether the route of the kind in use is there already: whoever comes later to its host is the

@@ -1,8 +1,10 @@
 //! What an installation has set for its controller, already validated.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ephemeron_preset_host::{cache::Key, limits::Limits};
+use serde_json::{Map, Value};
 
 use crate::{
     policy::Policy,
@@ -34,6 +36,8 @@ pub struct Settings {
     pub request_timeout: String,
     /// What the Pods may be.
     pub policy: Policy,
+    /// Where presets come from.
+    pub presets: Presets,
     /// How long an Ephemeron may live, whatever its spec says; None for as long as it says.
     pub max_lifetime: Option<Lifetime>,
 }
@@ -50,6 +54,30 @@ impl Settings {
             DateTime::from_timestamp(created, 0)?.checked_add_signed(longest)
         });
         Some(latest.map_or(said, |latest| said.min(latest)))
+    }
+}
+
+/// Where presets come from, and what they may use.
+#[derive(Clone, Default)]
+pub struct Presets {
+    /// Folders with files NAME.wasm; of two of one name the one in the earlier folder counts.
+    pub folders: Vec<PathBuf>,
+    /// Where compiled presets are kept from one start to the next; None for nowhere.
+    pub cache: Option<PathBuf>,
+    /// What the cache is authenticated with; None for a key that is made in it.
+    pub cache_key: Option<Key>,
+    /// What they may use.
+    pub limits: Limits,
+    /// The secret that the seeds of Ephemerons come of.
+    pub seed: Vec<u8>,
+    /// What all presets are told.
+    pub values: Map<String, Value>,
+}
+
+impl fmt::Debug for Presets {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the secrets.
+        formatter.debug_struct("Presets").field("folders", &self.folders).finish_non_exhaustive()
     }
 }
 

@@ -34,6 +34,7 @@ use super::{
     holding::{self, Keeper},
     life::Lives,
     metrics::Metrics,
+    presets::Presets,
     probe::Prober,
     routing::{Parent, Routing},
     settings::Expiry,
@@ -199,6 +200,7 @@ fn controller(
         caches: Arc::clone(&caches),
         // A receiver keeps its last value when the sender is gone.
         routing: watch::channel(Some(Arc::new(Routing::Gateway(parent)))).1,
+        presets: Presets::default(),
         prober: Prober::new(listeners.clone()),
         complaints: Complaints::default(),
         mending: Mending::default(),

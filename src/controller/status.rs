@@ -15,8 +15,8 @@ use super::{
     validate::{Invalid, Valid},
 };
 use crate::resource::{
-    Ephemeron, EphemeronStatus, Route,
-    conditions::{self, AVAILABLE, Condition, EXPIRING, Finding, POD_READY, Reason},
+    Ephemeron, EphemeronStatus, Rendered, Route,
+    conditions::{self, AVAILABLE, Condition, EXPIRING, Finding, POD_READY, PRESET_READY, Reason},
 };
 
 /// In the moments after a Pod became ready its endpoint, its route and the gateway follow one after
@@ -80,13 +80,15 @@ pub fn status(situation: &Situation<'_>, now: DateTime<Utc>) -> (EphemeronStatus
     let dated = |finding: Finding, r#type| {
         finding.condition(r#type, conditions::find(previous, r#type), generation, now)
     };
+    let preset = ephemeron.spec.preset.as_ref().map(|_| dated(preset_ready(situation), PRESET_READY));
     let pod = dated(pod, POD_READY);
     let (available, settles_in) = settle(previous, &pod, available, now);
     let available = dated(available, AVAILABLE);
     let (expiring, notice_in) = expiring(situation, now);
-    let ours = [POD_READY, AVAILABLE, EXPIRING];
+    let ours = [PRESET_READY, POD_READY, AVAILABLE, EXPIRING];
     let others = previous.iter().filter(|known| !ours.contains(&known.r#type.as_str()));
     let mut conditions = vec![pod, available];
+    conditions.extend(preset);
     conditions.extend(expiring.map(|finding| dated(finding, EXPIRING)));
     let room = conditions::MOST.saturating_sub(conditions.len());
     conditions.extend(others.take(room).cloned());
@@ -115,8 +117,25 @@ pub fn status(situation: &Situation<'_>, now: DateTime<Utc>) -> (EphemeronStatus
             before.extensions
         },
         route,
+        preset: before.preset.clone(),
+        rendering: before.rendering.clone(),
     };
     (status, settles_in.into_iter().chain(notice_in).min())
+}
+
+/// Whether the preset has said what to run.
+fn preset_ready(situation: &Situation<'_>) -> Finding {
+    if let Err(invalid) = situation.outcome {
+        return Finding::no(invalid.reason(), invalid.to_string());
+    }
+    let rendered = situation.ephemeron.status.as_ref().and_then(|status| status.preset.as_ref());
+    let Some(Rendered { version, digest, warnings, .. }) = rendered else {
+        return Finding::yes(Reason::Rendered, "the preset has said what to run");
+    };
+    let digest = digest.get(..12).unwrap_or(digest);
+    let mut said = vec![format!("version {version} ({digest}) has said what to run")];
+    said.extend(warnings.iter().cloned());
+    Finding::yes(Reason::Rendered, said.join("; "))
 }
 
 /// Whether the end is near, or held; and after what time it will be near.
@@ -301,7 +320,7 @@ fn settle(
 fn url(host: &str, ephemeron: &Ephemeron, routing: &Routing) -> Option<String> {
     let (tls, port) = match routing {
         Routing::Gateway(parent) => (parent.tls, Some(parent.port)),
-        Routing::Ingress { .. } => (ephemeron.spec.service.tls_secret_name.is_some(), None),
+        Routing::Ingress { .. } => (ephemeron.spec.tls_secret_name().is_some(), None),
         Routing::Unavailable(_) => return None,
     };
     let (scheme, usual) = if tls { ("https", 443) } else { ("http", 80) };

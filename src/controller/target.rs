@@ -18,12 +18,12 @@ pub fn target(
     applied: &Applied,
     routing: &Routing,
 ) -> Option<Target> {
-    let path = valid.service.readiness_probe.as_ref()?.path.clone();
+    let path = valid.probe_path.clone()?;
     let Child::Ours(pod) = &applied.pod else { return None };
     let (published, listener, tls) = match (routing, &applied.ingress) {
         (Routing::Gateway(parent), _) => (parent.address.clone(), parent.port, parent.tls),
         (Routing::Ingress { .. }, Some(Child::Ours(ingress))) => {
-            let tls = valid.service.tls_secret_name.is_some();
+            let tls = valid.ephemeron.spec.tls_secret_name().is_some();
             (published_address(ingress), if tls { 443 } else { 80 }, tls)
         }
         _ => return None,

@@ -8,7 +8,7 @@ use kube::{
 
 use crate::resource::{
     Ephemeron, EphemeronStatus,
-    conditions::{AVAILABLE, Condition, EXPIRING, POD_READY, find},
+    conditions::{AVAILABLE, Condition, EXPIRING, POD_READY, PRESET_READY, find},
     reasons::Reason,
 };
 
@@ -55,7 +55,7 @@ impl Teller {
 fn begun<'a>(before: Option<&EphemeronStatus>, now: &'a EphemeronStatus) -> Vec<&'a Condition> {
     let before = before.map_or(&[][..], |status| &status.conditions);
     let mut told: Vec<&Condition> = Vec::new();
-    for r#type in [AVAILABLE, POD_READY, EXPIRING] {
+    for r#type in [AVAILABLE, POD_READY, PRESET_READY, EXPIRING] {
         let Some(condition) = find(&now.conditions, r#type) else { continue };
         let is_new = |known: &&Condition| known.reason == condition.reason;
         let is_told = find(before, r#type).as_ref().is_some_and(is_new) || told.iter().any(is_new);

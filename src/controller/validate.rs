@@ -10,23 +10,29 @@ use crate::{
         reference::{NotAReference, Reference},
     },
     resource::{
-        Ephemeron, HOST_ANNOTATION, Service,
-        conditions::Reason,
+        Ephemeron, EphemeronSpec, HOST_ANNOTATION,
+        conditions::{Finding, Reason},
         domain::Domain,
         labels::{self, is_label, is_reserved},
     },
 };
 
-use super::{settings::Settings, template::template};
+use super::{
+    rendering::{self, Rendering},
+    settings::Settings,
+    template::template,
+};
 
 /// An Ephemeron whose children can be made.
 #[derive(Clone, Debug)]
 pub struct Valid<'a> {
     /// The Ephemeron itself.
     pub ephemeron: &'a Ephemeron,
-    /// What to run.
-    pub service: &'a Service,
-    /// Its Pod, as the policy has admitted it.
+    /// The port on which it listens.
+    pub port: u16,
+    /// The path at which its readiness probe asks, if it has one over HTTP.
+    pub probe_path: Option<String>,
+    /// Its Pod, as the policy has admitted it. Where a Pod lives this may say less: it is not made again.
     pub template: PodTemplateSpec,
     /// Where it answers. Chosen once: a changed domain does not move a living service.
     pub host: String,
@@ -38,14 +44,20 @@ pub enum Invalid {
     /// Nothing says when it ends.
     #[error("set spec.lifetime or spec.expirationTime: nothing says when this Ephemeron ends")]
     NoEnd,
+    /// Nothing says what to run.
+    #[error("set spec.service or spec.preset: nothing says what to run")]
+    Nothing,
+    /// The preset has not said what to run.
+    #[error("{}", .0.message)]
+    Preset(Finding),
     /// The image is no reference.
     #[error("spec.service.image: {0}")]
     NotAnImage(NotAReference),
     /// A label of the Pod that only we may set.
-    #[error("spec.service.podLabels: the key {0:?} is reserved: take it out")]
+    #[error("podLabels: the key {0:?} is reserved: take it out")]
     ReservedLabel(String),
     /// A label of the Pod that is no label.
-    #[error("spec.service.podLabels: {0:?}: {1:?} is not a label: {rule}", rule = labels::RULE)]
+    #[error("podLabels: {0:?}: {1:?} is not a label: {rule}", rule = labels::RULE)]
     NotALabel(String, String),
     /// The Pod or the Ingress that comes of it is against the installation's policy.
     #[error("{0}")]
@@ -57,15 +69,18 @@ impl Invalid {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
+            Self::Preset(finding) => finding.reason,
             Self::Policy(violation) if !violation.is_nonsense() => Reason::RefusedByPolicy,
             _ => Reason::InvalidSpec,
         }
     }
 }
 
-/// What the policy has let through before: it stays when the policy becomes stricter.
+/// What stands already. What the policy has let through before stays when it becomes stricter.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Standing<'a> {
+    /// What the preset has said, where one is asked for.
+    pub rendering: Option<&'a Rendering>,
     /// A Pod of the Ephemeron lives.
     pub pod: bool,
     /// Annotations that its Ingress has.
@@ -86,22 +101,38 @@ pub fn validate<'a>(
     if settings.end_of(ephemeron).is_none() {
         return Err(Invalid::NoEnd);
     }
-    let service = &ephemeron.spec.service;
-    service.image.parse::<Reference>().map_err(Invalid::NotAnImage)?;
-    pod_labels(service)?;
-    let policy = &settings.policy;
-    policy
-        .ingress_annotations("spec.service.ingressAnnotations", &added(service, standing))
-        .map_err(Invalid::Policy)?;
-    let template = template(service);
-    let template = if standing.pod { template } else { policy.admit(template).map_err(Invalid::Policy)? };
-    Ok(Valid { ephemeron, service, template, host: host(ephemeron, settings) })
+    let (spec, policy) = (&ephemeron.spec, &settings.policy);
+    pod_labels(spec)?;
+    let part = if spec.service.is_some() {
+        "spec.service.ingressAnnotations"
+    } else {
+        "spec.preset.ingressAnnotations"
+    };
+    policy.ingress_annotations(part, &added(spec, standing)).map_err(Invalid::Policy)?;
+    let host = host(ephemeron, settings);
+    if let Some(service) = &spec.service {
+        service.image.parse::<Reference>().map_err(Invalid::NotAnImage)?;
+        let template = template(service);
+        let template =
+            if standing.pod { template } else { policy.admit(template).map_err(Invalid::Policy)? };
+        let probe_path = service.readiness_probe.as_ref().map(|probe| probe.path.clone());
+        return Ok(Valid { ephemeron, port: service.port, probe_path, template, host });
+    }
+    let Some(Rendering { rendered, template }) = standing.rendering else { return Err(Invalid::Nothing) };
+    let template = match template {
+        Some(template) if !standing.pod => {
+            let admitted = policy.admit_rendered(template).map_err(Invalid::Policy)?;
+            rendering::completed(admitted, spec.pod_labels(), &rendering::secret_name(ephemeron))
+        }
+        _ => PodTemplateSpec::default(),
+    };
+    Ok(Valid { ephemeron, port: rendered.port, probe_path: rendered.probe_path.clone(), template, host })
 }
 
 /// The annotations for the Ingress that it does not have yet.
-fn added(service: &Service, standing: Standing<'_>) -> BTreeMap<String, String> {
+fn added(spec: &EphemeronSpec, standing: Standing<'_>) -> BTreeMap<String, String> {
     let stands = |key: &String| standing.ingress_annotations.and_then(|all| all.get(key));
-    let said = service.ingress_annotations.iter().flatten();
+    let said = spec.ingress_annotations().into_iter().flatten();
     said.filter(|(key, value)| stands(key) != Some(value))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
@@ -135,8 +166,8 @@ fn host(ephemeron: &Ephemeron, settings: &Settings) -> String {
         .unwrap_or_else(|| settings.domain.host(name))
 }
 
-fn pod_labels(service: &Service) -> Result<(), Invalid> {
-    for (key, value) in service.pod_labels.iter().flatten() {
+fn pod_labels(spec: &EphemeronSpec) -> Result<(), Invalid> {
+    for (key, value) in spec.pod_labels().into_iter().flatten() {
         if is_reserved(key) {
             return Err(Invalid::ReservedLabel(key.clone()));
         }
@@ -160,7 +191,8 @@ mod tests {
 
     fn with_labels(labels: &serde_json::Value) -> Result<(), Invalid> {
         let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
-        ephemeron.spec.service.pod_labels = serde_json::from_value(labels.clone()).expect("labels");
+        fixtures::service(&mut ephemeron).pod_labels =
+            serde_json::from_value(labels.clone()).expect("labels");
         validate(&ephemeron, &fixtures::settings(), Standing::default()).map(drop)
     }
 
@@ -186,7 +218,7 @@ mod tests {
     #[test]
     fn the_image_is_a_reference() {
         let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
-        ephemeron.spec.service.image = "Not An Image".into();
+        fixtures::service(&mut ephemeron).image = "Not An Image".into();
         let invalid =
             validate(&ephemeron, &fixtures::settings(), Standing::default()).expect_err("it is invalid");
         assert_eq!(invalid.reason(), Reason::InvalidSpec);
@@ -237,7 +269,7 @@ mod tests {
         let rules = Rules { ingress_annotations: "none".parse().expect("keys"), ..Rules::default() };
         let settings = Settings { policy: fixtures::policy(rules), ..fixtures::settings() };
         let mut ephemeron = fixtures::ephemeron(fixtures::FULL);
-        let stand = ephemeron.spec.service.ingress_annotations.clone();
+        let stand = fixtures::service(&mut ephemeron).ingress_annotations.clone();
         let judge = |ephemeron: &Ephemeron| {
             let standing = Standing { ingress_annotations: stand.as_ref(), ..Standing::default() };
             validate(ephemeron, &settings, standing).is_ok()
@@ -246,10 +278,10 @@ mod tests {
         for (key, value) in
             [("example.com/new", "a"), (stand.iter().flatten().next().expect("one").0, "other")]
         {
-            let annotations = ephemeron.spec.service.ingress_annotations.get_or_insert_default();
+            let annotations = fixtures::service(&mut ephemeron).ingress_annotations.get_or_insert_default();
             let before = annotations.insert(key.into(), value.into());
             assert!(!judge(&ephemeron), "{key} is new, or has a new value");
-            let annotations = ephemeron.spec.service.ingress_annotations.get_or_insert_default();
+            let annotations = fixtures::service(&mut ephemeron).ingress_annotations.get_or_insert_default();
             match before {
                 Some(before) => annotations.insert(key.into(), before),
                 None => annotations.remove(key),
@@ -260,7 +292,7 @@ mod tests {
     #[test]
     fn amounts_that_mean_nothing_are_invalid() {
         let mut ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
-        ephemeron.spec.service.resources =
+        fixtures::service(&mut ephemeron).resources =
             serde_json::from_value(json!({"limits": {"cpu": "much"}})).expect("resources");
         let invalid =
             validate(&ephemeron, &fixtures::settings(), Standing::default()).expect_err("it is invalid");

@@ -10,7 +10,7 @@ pub use super::reasons::Reason;
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `PodReady`, `Available` or `Expiring`.
+    /// `PresetReady`, `PodReady`, `Available` or `Expiring`.
     pub r#type: String,
     /// `True`, `False` or `Unknown`.
     pub status: String,
@@ -33,6 +33,8 @@ pub struct Condition {
     pub observed_generation: Option<i64>,
 }
 
+/// The preset has said what to run. Only there where one is asked for.
+pub const PRESET_READY: &str = "PresetReady";
 /// The Pod is ready (not necessarily serving).
 pub const POD_READY: &str = "PodReady";
 /// The service can be reached at its host.

@@ -2,7 +2,7 @@
 //!
 //! docs/reference/conditions.md is made from this list.
 
-use super::conditions::{AVAILABLE, EXPIRING, POD_READY};
+use super::conditions::{AVAILABLE, EXPIRING, POD_READY, PRESET_READY};
 
 /// What is to be known of a reason.
 #[derive(Clone, Copy, Debug)]
@@ -52,16 +52,53 @@ macro_rules! reasons {
     (@ usual) => { false };
 }
 
+const SPEC: &[&str] = &[PRESET_READY, POD_READY, AVAILABLE];
 const POD: &[&str] = &[POD_READY, AVAILABLE];
 const AVAILABILITY: &[&str] = &[AVAILABLE];
 
 reasons! {
-    InvalidSpec: POD, trouble,
+    InvalidSpec: SPEC, trouble,
         "The spec cannot be carried out; the message names the field.",
         "Correct it. What cannot be changed in place needs a new Ephemeron.";
-    RefusedByPolicy: POD, trouble,
+    RefusedByPolicy: SPEC, trouble,
         "This installation does not allow what the spec asks for; the message names the field.",
         "Ask for less, or have the installation's setting changed that the message names.";
+    PresetNotFound: SPEC, trouble,
+        "There is no preset of this name; the message has those that there are.",
+        "Correct spec.preset.name (in a new Ephemeron), or put the preset's file into a folder of EPHEMERON_PRESETS: it goes on by itself then.";
+    PresetStarting: SPEC, usual,
+        "The controller is still looking at its presets.",
+        "Nothing: it goes on by itself.";
+    PresetIncompatible: SPEC, trouble,
+        "The preset's file cannot be used by this version of the controller; the message says why.",
+        "Build the preset as the message says, and replace its file: it goes on by itself then. `preset check FILE` says the same beforehand.";
+    PresetUnhealthy: SPEC, trouble,
+        "The preset does not keep to its interface: what it answers is malformed, or differs from call to call.",
+        "Tell the preset's author; `preset check FILE` shows the fault.";
+    InvalidParameters: SPEC, trouble,
+        "The preset does not take spec.preset.parameters; the message has each fault with its JSON Pointer.",
+        "Correct them in a new Ephemeron.";
+    RefusedByPreset: SPEC, trouble,
+        "A rule of the preset forbids what the parameters ask for, or the preset has failed by its own account.",
+        "Do as the message says.";
+    PresetTrapped: SPEC, trouble,
+        "The preset's code has trapped, such as by a panic or by running out of stack.",
+        "Tell the preset's author; `preset render` with the same parameters shows it.";
+    PresetOutOfFuel: SPEC, trouble,
+        "The preset has used up the instructions that a call may have: it may loop, or be asked for too much.",
+        "Ask for less, or raise EPHEMERON_PRESET_FUEL.";
+    PresetOutOfMemory: SPEC, trouble,
+        "The preset wants more memory than it may have.",
+        "Ask for less, or raise EPHEMERON_PRESET_MEMORY.";
+    PresetTimedOut: SPEC, trouble,
+        "The preset has not answered in time. It is asked again.",
+        "If it happens again, tell the preset's author, or raise EPHEMERON_PRESET_TIME.";
+    PresetRecordLost: SPEC, trouble,
+        "What the preset has said is needed for another Pod, and cannot be read any more; the preset has changed since.",
+        "Delete this Ephemeron and create another. Find out who has written its status by hand.";
+    Rendered: &[PRESET_READY], usual,
+        "The preset has said what to run.",
+        "Nothing.";
     NameTaken: POD, trouble,
         "An object that is not the Ephemeron's has the name of a child. It is never touched.",
         "Delete or rename that object, or use another name.";

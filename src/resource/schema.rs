@@ -8,15 +8,39 @@ use serde::{Deserialize as _, Deserializer};
 
 use super::conditions::{self, Condition};
 
-/// A rule on `spec` that keeps one field of `spec.service` as it is: the Pod cannot be changed in
-/// place. It sits on `spec`, so that leaving the field out does not escape it.
-pub fn unchanged(field: &str) -> Rule {
+/// A rule on `spec` that keeps one field of `spec.service` or `spec.preset` as it is: the Pod cannot be
+/// changed in place. It sits on `spec`, so that leaving the field out does not escape it.
+pub fn unchanged(part: &str, field: &str) -> Rule {
+    let (new, old) = (format!("self.{part}.{field}"), format!("oldSelf.{part}.{field}"));
     Rule::new(format!(
-        "has(self.service.{field}) == has(oldSelf.service.{field}) && (!has(self.service.{field}) || self.service.{field} == oldSelf.service.{field})"
+        "!has(self.{part}) || !has(oldSelf.{part}) || (has({new}) == has({old}) && (!has({new}) || {new} == {old}))"
     ))
     .message(format!(
-        "spec.service.{field} cannot be changed while the service lives: delete this Ephemeron and create another"
+        "spec.{part}.{field} cannot be changed while the service lives: delete this Ephemeron and create another"
     ).as_str())
+}
+
+/// The name of a preset.
+pub fn preset_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 63,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+            "message": "a preset's name has lowercase letters, digits and '-', and neither begins nor ends with '-'",
+        }],
+    })
+}
+
+/// An object with fields that the schema does not know. It is managed as a whole: were its fields tracked
+/// one by one (`managedFields`), their record would be nested as deeply as they are.
+pub fn anything(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "nullable": true,
+        "x-kubernetes-preserve-unknown-fields": true,
+        "x-kubernetes-map-type": "atomic",
+    })
 }
 
 /// An RFC 3339 time. Not `format: date-time`, which lets times without a zone through.

@@ -45,7 +45,11 @@ const UNCHANGEABLE: &[(&str, &str)] = &[
     (r#"{"spec":{"service":{"port":81}}}"#, "spec.service.port cannot be changed"),
     (r#"{"spec":{"service":{"env":null}}}"#, "spec.service.env cannot be changed"),
     (r#"{"spec":{"service":{"command":["sh"]}}}"#, "spec.service.command cannot be changed"),
-    (r#"{"spec":{"service":null}}"#, "spec.service: Required value"),
+    (r#"{"spec":{"service":null}}"#, "say what to run: set either spec.service"),
+    (
+        r#"{"spec":{"service":null,"preset":{"name":"a"}}}"#,
+        "spec.service and spec.preset cannot take each other's place",
+    ),
     (r#"{"spec":{"lifetime":null}}"#, "an Ephemeron must end"),
 ];
 

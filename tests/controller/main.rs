@@ -12,10 +12,13 @@ mod children;
 mod cluster;
 mod contract;
 mod controllers;
+#[path = "../../presets/host/tests/attacks/guest.rs"]
+mod guest;
 mod hammer;
 mod life;
 mod moves;
 mod policy;
+mod presets;
 mod programs;
 mod routing;
 mod streams;
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
     let mut together = cases();
     // The longest come first.
     streams::cases(&mut together);
+    presets::cases(&mut together);
     contract::cases(&mut together);
     routing::cases(&mut together);
     moves::cases(&mut together);

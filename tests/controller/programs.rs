@@ -59,7 +59,7 @@ pub fn cases(cases: &mut Cases) {
 
         let (code, said) = check(cluster, &[("KUBECONFIG", &path)]).await;
         assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains("missing: list ephemerons"), "{said}");
+        assert!(said.contains("missing: get ephemerons, list ephemerons"), "{said}");
         let _ = std::fs::remove_file(file);
     });
 

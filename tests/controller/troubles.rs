@@ -308,7 +308,7 @@ async fn stuck(cluster: &Cluster, name: &str, reason: &str, words: &[&str]) {
     .await;
 }
 
-async fn events(world: &World, name: &str) -> Vec<String> {
+pub async fn events(world: &World, name: &str) -> Vec<String> {
     event_reasons(&world.cluster, name).await
 }
 

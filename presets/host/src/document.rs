@@ -1,14 +1,16 @@
 //! The JSON documents that presets answer with, read within bounds.
 
+mod context;
+mod json;
+
 use std::{collections::BTreeMap, fmt};
 
-use serde::{
-    Deserialize,
-    de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::{Map, Number, Value};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::error::printable;
+pub use context::{Context, Seed};
+pub use json::{is_deeper, parse};
 
 /// The `apiVersion` of the documents.
 pub const API_VERSION: &str = "preset.ephemeron/v1";
@@ -48,6 +50,11 @@ pub struct Rendered {
     pub secrets: BTreeMap<String, String>,
 }
 
+/// The most entries of a document's lists.
+const MOST: usize = 16;
+/// The most secrets, and their names and values together in bytes.
+const SECRETS: (usize, usize) = (64, 64 << 10);
+
 /// What is wrong with a document, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -58,8 +65,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    fn new(at: &str, reason: impl fmt::Display) -> Self {
-        Self { at: at.to_owned(), reason: printable(&reason.to_string()) }
+    pub(crate) fn new(at: &str, reason: impl fmt::Display) -> Self {
+        Self { at: printable(at), reason: printable(&reason.to_string()) }
     }
 }
 
@@ -68,16 +75,25 @@ impl Fault {
 /// # Errors
 /// When it is not JSON within bounds, or not such a document.
 pub fn description(text: &str, depth: usize) -> Result<Description, Fault> {
-    let document: Description = typed(text, depth)?;
+    let mut document: Description = typed(text, depth)?;
     if !is_label(&document.name) {
         return Err(Fault::new(
             "at /name",
             "a name has 1 to 63 of the characters a-z, 0-9 and -, and neither begins nor ends with -",
         ));
     }
-    if document.examples.len() > 16 {
-        return Err(Fault::new("at /examples", "there are more than 16"));
+    for (at, count) in [("at /examples", document.examples.len()), ("at /uses", document.uses.len())] {
+        if count > MOST {
+            return Err(Fault::new(at, format!("there are more than {MOST}")));
+        }
     }
+    for (at, text, most) in [("at /title", &document.title, 200), ("at /version", &document.version, 64)] {
+        if text.chars().count() > most {
+            return Err(Fault::new(at, format!("there are more than {most} characters")));
+        }
+    }
+    document.title = printable(&document.title);
+    document.version = printable(&document.version);
     Ok(document)
 }
 
@@ -86,19 +102,55 @@ pub fn description(text: &str, depth: usize) -> Result<Description, Fault> {
 /// # Errors
 /// When it is not JSON within bounds, or not such a document.
 pub fn rendered(text: &str, depth: usize) -> Result<Rendered, Fault> {
-    let mut document: Rendered = typed(text, depth)?;
+    let value = parse(text, depth)?;
+    // What is wrong with a value would be told with the value.
+    match value.get("secrets") {
+        None => {}
+        Some(Value::Object(secrets)) if secrets.values().all(Value::is_string) => {}
+        Some(_) => return Err(Fault::new("at /secrets", "it is no object of names and texts")),
+    }
+    let mut document: Rendered = document(value)?;
     if document.port == 0 {
         return Err(Fault::new("at /port", "a port is a number from 1 to 65535"));
     }
-    if document.warnings.len() > 16 {
-        return Err(Fault::new("at /warnings", "there are more than 16"));
+    if document.warnings.len() > MOST {
+        return Err(Fault::new("at /warnings", format!("there are more than {MOST}")));
     }
+    secrets(&document.secrets)?;
     document.warnings = document.warnings.iter().map(|warning| printable(warning)).collect();
     Ok(document)
 }
 
+/// Kubernetes takes them as the keys of a Secret, and not too many.
+fn secrets(secrets: &BTreeMap<String, String>) -> Result<(), Fault> {
+    let (most, bytes) = SECRETS;
+    if secrets.len() > most {
+        return Err(Fault::new("at /secrets", format!("there are more than {most}")));
+    }
+    if secrets.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > bytes {
+        return Err(Fault::new("at /secrets", format!("they are more than {bytes} bytes together")));
+    }
+    let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let fits = |name: &str| {
+        (1..=253).contains(&name.len()) && name.bytes().all(inside) && name != "." && !name.starts_with("..")
+    };
+    match secrets.keys().find(|name| !fits(name)) {
+        Some(name) => Err(Fault::new(
+            "at /secrets",
+            format!(
+                "{} is no name: it has 1 to 253 of the characters a-z, A-Z, 0-9, -, . and _, and does not begin with ..",
+                printable(name)
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
 fn typed<T: for<'de> Deserialize<'de>>(text: &str, depth: usize) -> Result<T, Fault> {
-    let value = parse(text, depth)?;
+    document(parse(text, depth)?)
+}
+
+fn document<T: for<'de> Deserialize<'de>>(value: Value) -> Result<T, Fault> {
     match value.get("apiVersion").and_then(Value::as_str) {
         Some(API_VERSION) => {
             serde_json::from_value(value).map_err(|error| Fault::new("in the document", error))
@@ -111,99 +163,12 @@ fn typed<T: for<'de> Deserialize<'de>>(text: &str, depth: usize) -> Result<T, Fa
     }
 }
 
-/// JSON without duplicate keys and nested at most so deep. JSON itself has no NaN and no infinity.
-///
-/// # Errors
-/// When it is something else, with line and column.
-pub fn parse(text: &str, depth: usize) -> Result<Value, Fault> {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Strict { left: depth }.deserialize(&mut reader);
-    value.and_then(|value| reader.end().map(|()| value)).map_err(|error| {
-        let at = format!("at line {}, column {}", error.line(), error.column());
-        Fault::new(&at, error)
-    })
-}
-
-fn is_label(name: &str) -> bool {
+pub(crate) fn is_label(name: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len())
         && name.bytes().all(inside)
         && !name.starts_with('-')
         && !name.ends_with('-')
-}
-
-/// A value whose objects and arrays are nested at most `left` deep.
-#[derive(Clone, Copy)]
-struct Strict {
-    left: usize,
-}
-
-impl Strict {
-    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
-        let left = self.left.checked_sub(1).ok_or_else(|| E::custom("nested too deep"))?;
-        Ok(Self { left })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
-        let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(inner)? {
-            array.push(item);
-        }
-        Ok(Value::Array(array))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
-        let mut object = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
-            if object.contains_key(&key) {
-                return Err(A::Error::custom(format!("the key {key:?} is there twice")));
-            }
-            object.insert(key, entries.next_value_seed(inner)?);
-        }
-        Ok(Value::Object(object))
-    }
 }
 
 #[cfg(test)]
@@ -213,26 +178,6 @@ mod tests {
     fn reason<T: fmt::Debug>(outcome: Result<T, Fault>) -> String {
         let fault = outcome.expect_err("a fault");
         format!("{}: {}", fault.at, fault.reason)
-    }
-
-    #[test]
-    fn json_is_read_within_bounds() {
-        assert_eq!(parse(r#"{"a":[1,-2,0.5,"x",null,true]}"#, 8).expect("JSON")["a"][2], 0.5);
-        for (text, says) in [
-            (r#"{"a":1,"a":2}"#, "twice"),
-            ("NaN", "expected"),
-            ("1e999", "out of range"),
-            ("[1] 2", "trailing"),
-            ("", "EOF"),
-            (&"[".repeat(9), "too deep"),
-            (&"[".repeat(1_000_000), "too deep"),
-        ] {
-            let reason = reason(parse(text, 8));
-            assert!(reason.contains(says), "{reason}");
-            assert!(reason.starts_with("at line 1"), "{reason}");
-        }
-        // The reader's own bound holds where ours is set higher.
-        reason(parse(&"[".repeat(1_000_000), usize::MAX));
     }
 
     #[test]
@@ -259,5 +204,44 @@ mod tests {
         for name in ["", "A", "-a", "a-", "a/b", "a.b", &"a".repeat(64)] {
             assert!(reason(named(name)).starts_with("at /name"), "{name}");
         }
+    }
+    #[test]
+    fn secrets_are_few_small_and_named_as_keys() {
+        let with = |secrets: &Value| {
+            let text = serde_json::json!({
+                "apiVersion": API_VERSION, "template": {}, "port": 80, "secrets": secrets
+            });
+            rendered(&text.to_string(), 64)
+        };
+        let named = |name: &str| with(&serde_json::json!({ name: "x" }));
+        for name in ["a", "FLAG_1", "a.b-c", ".a", &"a".repeat(253)] {
+            assert!(named(name).is_ok(), "{name}");
+        }
+        for name in ["", ".", "..", "..a", "a/b", "a b", "ä", "a\n", &"a".repeat(254)] {
+            assert!(reason(named(name)).starts_with("at /secrets"), "{name}");
+        }
+        let many =
+            |count: usize| (0..count).map(|name| (format!("a{name}"), "x".into())).collect::<Map<_, _>>();
+        assert!(with(&many(64).into()).is_ok());
+        assert!(reason(with(&many(65).into())).contains("more than 64"));
+        let large = |size: usize| with(&serde_json::json!({ "a": "x".repeat(size) }));
+        assert!(large((64 << 10) - 1).is_ok());
+        assert!(reason(large(64 << 10)).contains("65536 bytes"));
+    }
+
+    #[test]
+    fn what_a_preset_says_of_itself_is_bounded() {
+        let with = |field: &str, value: Value| {
+            let mut text = serde_json::json!({
+                "apiVersion": API_VERSION, "name": "a", "version": "1", "parameters": {}
+            });
+            text[field] = value;
+            description(&text.to_string(), 64)
+        };
+        assert_eq!(with("title", "a\u{1b}b".into()).expect("a description").title, "a\\u{1b}b");
+        assert!(reason(with("title", "x".repeat(201).into())).starts_with("at /title"));
+        assert!(reason(with("version", "x".repeat(65).into())).starts_with("at /version"));
+        assert!(reason(with("examples", vec![serde_json::json!({}); 17].into())).starts_with("at /examples"));
+        assert!(reason(with("uses", vec!["name"; 17].into())).starts_with("at /uses"));
     }
 }

@@ -1,6 +1,7 @@
 //! WebAssembly set up for presets, and the thread that stops what takes too long.
 
 use std::{
+    hash::{Hash, Hasher},
     io,
     sync::{Condvar, Mutex, OnceLock, PoisonError},
     time::Duration,
@@ -12,7 +13,7 @@ use wasmtime::{
     StoreLimits, StoreLimitsBuilder,
 };
 
-use crate::limits::Limits;
+use crate::{digest::Digest, limits::Limits};
 
 /// How often running calls are looked at.
 const TICK: Duration = Duration::from_millis(10);
@@ -52,6 +53,14 @@ impl Engine {
         &self.limits
     }
 
+    /// What code must have been made for to run here: it differs between versions of the engine, and between
+    /// processors where that matters.
+    pub(crate) fn made_for(&self) -> Digest {
+        let mut bytes = Bytes(Vec::new());
+        self.inner.precompile_compatibility_hash().hash(&mut bytes);
+        Digest::of(&bytes.0)
+    }
+
     /// A store for one call, with all that the call may use.
     pub(crate) fn store(&self) -> wasmtime::Result<Store<Usage>> {
         let limits = &self.limits;
@@ -68,16 +77,28 @@ impl Engine {
 }
 
 fn config(limits: &Limits) -> Config {
+    // One more than calls: a file that is new is tried beside them.
+    let at_once = limits.calls.saturating_add(1);
     let mut pool = PoolingAllocationConfig::new();
     pool.max_memory_size(limits.memory)
         .table_elements(limits.table_elements)
         .max_memories_per_component(1)
         .max_tables_per_component(limits.tables)
         .max_core_instances_per_component(limits.core_instances)
-        .total_component_instances(limits.calls)
-        .total_core_instances(limits.calls.saturating_mul(limits.core_instances))
-        .total_memories(limits.calls)
-        .total_tables(limits.calls.saturating_mul(limits.tables));
+        .total_component_instances(at_once)
+        .total_core_instances(at_once.saturating_mul(limits.core_instances))
+        .total_memories(at_once)
+        .total_tables(at_once.saturating_mul(limits.tables));
+    let mut config = code();
+    config
+        .max_wasm_stack(limits.stack)
+        .coredump_on_trap(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// What code is made for: the same where it is compiled and where it runs.
+pub(crate) fn code() -> Config {
     let mut config = Config::new();
     config
         .consume_fuel(true)
@@ -86,10 +107,21 @@ fn config(limits: &Limits) -> Config {
         .wasm_relaxed_simd(false)
         // Without it, the bits of a NaN differ from machine to machine.
         .cranelift_nan_canonicalization(true)
-        .max_wasm_stack(limits.stack)
-        .memory_init_cow(true)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        .memory_init_cow(true);
     config
+}
+
+/// Collects what is hashed.
+struct Bytes(Vec<u8>);
+
+impl Hasher for Bytes {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
 }
 
 /// What one call has asked for.

@@ -76,18 +76,22 @@ fn list(issues: &[Issue]) -> String {
 /// writing are escaped, and the length is bounded.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    let mut shown = String::new();
-    for (at, char) in text.chars().enumerate() {
-        if at == MESSAGE {
+    let (mut shown, mut count) = (String::new(), 0);
+    for char in text.chars() {
+        if count >= MESSAGE {
             shown.push('…');
             break;
         }
+        let before = shown.len();
         let turns =
             matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if char.is_control() || turns {
             shown.extend(char.escape_default());
+            // Escapes are of ASCII.
+            count += shown.len() - before;
         } else {
             shown.push(char);
+            count += 1;
         }
     }
     shown
@@ -129,6 +133,9 @@ pub enum CallError {
         /// The most bytes.
         limit: usize,
     },
+    /// The parameters are nested deeper than they may be; the preset was not called.
+    #[error("the parameters are nested deeper than the {0} that they may be")]
+    TooDeep(usize),
     /// The preset says no.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -154,6 +161,13 @@ pub enum CallError {
     /// The host itself has failed at the call.
     #[error("the call of the preset was lost: this is a fault of the host")]
     Lost,
+}
+
+impl CallError {
+    /// Whether the same call may well have an answer another time: what has failed is not the preset.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::Busy | Self::Lost)
+    }
 }
 
 #[cfg(test)]

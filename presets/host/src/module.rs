@@ -9,9 +9,11 @@ use wasmtime::{
 
 use crate::{
     audit::{self, Incompatible},
+    compile::Compiled,
     document::{self, Description, Fault, Rendered},
     engine::{Engine, Running, Usage},
     error::{CallError, Issue, Refusal, printable},
+    last_words,
 };
 
 /// A preset that is loaded and audited. Cheap to clone; each call runs in a fresh instance.
@@ -46,9 +48,27 @@ impl Module {
     /// When it is not a preset that this program can call within its limits.
     pub fn new(engine: &Engine, bytes: &[u8]) -> Result<Self, Incompatible> {
         audit::first_look(bytes, engine.limits.file)?;
-        let unusable = |error: wasmtime::Error| Incompatible::Unusable(printable(&format!("{error:#}")));
-        let component = Component::new(&engine.inner, bytes).map_err(unusable)?;
-        let interface = audit::interface(engine, &component)?;
+        let component = Component::new(&engine.inner, bytes).map_err(|error| unusable(&error))?;
+        Self::linked(engine, &component)
+    }
+
+    /// Loads what was compiled, and checks its imports and exports.
+    ///
+    /// # Errors
+    /// When it is not a preset that this program can call within its limits.
+    pub fn load(engine: &Engine, compiled: &Compiled) -> Result<Self, Incompatible> {
+        #[expect(
+            unsafe_code,
+            reason = "code that was compiled ahead of time cannot be checked, only trusted"
+        )]
+        // SAFETY: a `Compiled` is only ever what a child of this program has compiled, or what the cache has
+        // proved to be such by its key over these very bytes.
+        let component = unsafe { Component::deserialize(&engine.inner, compiled.bytes()) };
+        Self::linked(engine, &component.map_err(|error| unusable(&error))?)
+    }
+
+    fn linked(engine: &Engine, component: &Component) -> Result<Self, Incompatible> {
+        let interface = audit::interface(engine, component)?;
         let missing = |function| {
             let interface = printable(&interface);
             move || Incompatible::Missing { interface, function }
@@ -59,8 +79,8 @@ impl Module {
         let render = index("render").ok_or_else(missing("render"))?;
         let mut linker = Linker::new(&engine.inner);
         // The one import that is let through has types only; it is never called.
-        linker.define_unknown_imports_as_traps(&component).map_err(unusable)?;
-        let instance = linker.instantiate_pre(&component).map_err(unusable)?;
+        linker.define_unknown_imports_as_traps(component).map_err(|error| unusable(&error))?;
+        let instance = linker.instantiate_pre(component).map_err(|error| unusable(&error))?;
         Ok(Self { engine: engine.clone(), loaded: Arc::new(Loaded { instance, describe, render }) })
     }
 
@@ -76,17 +96,23 @@ impl Module {
         Ok(Answer { document, text, fuel })
     }
 
-    /// The pod template for these parameters, both JSON. Blocks the thread until the preset has answered.
-    ///
-    /// # Errors
-    /// See [`CallError`].
-    pub fn render(&self, parameters: &str, context: &str) -> Result<Answer<Rendered>, CallError> {
+    /// Whether parameters and context are within their limit.
+    pub(crate) fn fits(&self, parameters: &str, context: &str) -> Result<(), CallError> {
         let limit = self.engine.limits.input;
         for (what, size) in [("parameters", parameters.len()), ("a context", context.len())] {
             if size > limit {
                 return Err(CallError::TooMuchInput { what, size, limit });
             }
         }
+        Ok(())
+    }
+
+    /// The pod template for these parameters, both JSON. Blocks the thread until the preset has answered.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn render(&self, parameters: &str, context: &str) -> Result<Answer<Rendered>, CallError> {
+        self.fits(parameters, context)?;
         let arguments = [Val::String(parameters.to_owned()), Val::String(context.to_owned())];
         let (value, fuel) = self.call(&self.loaded.render, &arguments)?;
         let text = match value {
@@ -138,12 +164,12 @@ impl Module {
                 let left = store.get_fuel().unwrap_or_default();
                 Ok((value, self.engine.limits.fuel.saturating_sub(left)))
             }
-            Err(error) => Err(self.failure(&store, &error)),
+            Err(error) => Err(self.failure(&mut store, &error)),
         }
     }
 
     /// What a failed call has died of.
-    fn failure(&self, store: &Store<Usage>, error: &wasmtime::Error) -> CallError {
+    fn failure(&self, store: &mut Store<Usage>, error: &wasmtime::Error) -> CallError {
         let limits = &self.engine.limits;
         if store.data().exceeded {
             return CallError::OutOfMemory { memory: limits.memory, elements: limits.table_elements };
@@ -153,6 +179,10 @@ impl Module {
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => CallError::OutOfFuel { fuel: limits.fuel },
+            Some(Trap::UnreachableCodeReached) => match last_words::of(store, error) {
+                Some(words) => Refusal::Internal(words).bounded().into(),
+                None => CallError::Trapped(Trap::UnreachableCodeReached),
+            },
             Some(Trap::Interrupt) => CallError::TimedOut(limits.time),
             Some(trap) => CallError::Trapped(*trap),
             None => {
@@ -165,6 +195,10 @@ impl Module {
             }
         }
     }
+}
+
+fn unusable(error: &wasmtime::Error) -> Incompatible {
+    Incompatible::Unusable(printable(&format!("{error:#}")))
 }
 
 fn same<T>(call: &'static str, first: Answer<T>, second: &Answer<T>) -> Result<Answer<T>, CallError> {
@@ -200,4 +234,17 @@ fn issue(value: Val) -> Option<Issue> {
     });
     let mut next = || texts.next().flatten();
     Some(Issue { pointer: next()?, code: next()?, message: next()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_that_differ_in_a_byte_are_not_the_same() {
+        let answer = |text: &str| Answer { document: (), text: text.into(), fuel: 1 };
+        assert_eq!(same("render", answer("{}"), &answer("{}")).ok(), Some(answer("{}")));
+        let differs = same("render", answer("{}"), &answer("{} "));
+        assert!(matches!(differs, Err(CallError::NotRepeatable("render"))));
+    }
 }

@@ -7,6 +7,7 @@
 pub mod annotations;
 mod containers;
 mod defaults;
+pub mod fields;
 pub mod images;
 mod merge;
 pub mod quantity;
@@ -22,6 +23,7 @@ use k8s_openapi::{
     api::core::v1::{Container, PodSpec, PodTemplateSpec},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+use serde_json::{Map, Value};
 
 use crate::labels;
 use annotations::Keys;
@@ -35,6 +37,9 @@ pub use violation::Violation;
 
 /// The name of the container that a service runs in.
 pub const CONTAINER: &str = "service";
+/// The name by which what a preset renders refers to the Secret with its own `secrets`; whoever makes the Pod
+/// puts that Secret's name in its place.
+pub const SECRETS: &str = "ephemeron-secrets";
 
 /// What an installation sets.
 #[derive(Clone, Debug, Default)]
@@ -102,6 +107,19 @@ impl Policy {
         }
     }
 
+    /// The Pod that comes of what a preset has rendered, which is looked at field by field first.
+    ///
+    /// # Errors
+    ///
+    /// What in it a preset cannot set, or is against the policy.
+    pub fn admit_rendered(&self, rendered: &Map<String, Value>) -> Result<PodTemplateSpec, Violation> {
+        let template = fields::template(rendered)?;
+        if let (Some(spec), Some(installation)) = (&template.spec, &self.0.template) {
+            fields::not_taken(spec, installation)?;
+        }
+        self.admit(template)
+    }
+
     /// Checks the annotations that an Ingress is to have; `field` is where they are said.
     ///
     /// # Errors
@@ -165,7 +183,7 @@ fn unreserved(pod: &PodTemplateSpec) -> Result<(), Violation> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

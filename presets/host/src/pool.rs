@@ -171,11 +171,20 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::{sync::mpsc, time::Duration};
 
     use futures_executor::block_on;
 
     use super::*;
+
+    /// Nothing on any machine takes longer; what does is stuck.
+    const LONG: Duration = Duration::from_mins(5);
+
+    fn soon<T: Send + 'static>(pending: Pending<T>) -> Result<T, CallError> {
+        let (answer, answered) = mpsc::channel();
+        thread::spawn(move || answer.send(block_on(pending)));
+        answered.recv_timeout(LONG).expect("it is stuck")
+    }
 
     fn pool(calls: u32) -> Pool {
         Pool::new(&Limits { calls, waiting: 5, waiting_per_preset: 3, ..Limits::default() }).expect("a pool")
@@ -198,12 +207,12 @@ mod tests {
             .collect();
         // All of these are answered while the other's first call still runs.
         for number in 0..20 {
-            let answer = block_on(pool.call("good", move || Ok(number)).expect("a place"));
+            let answer = soon(pool.call("good", move || Ok(number)).expect("a place"));
             assert_eq!(answer.expect("an answer"), number);
         }
         drop(release);
         for answer in stuck {
-            block_on(answer).expect("an answer");
+            soon(answer).expect("an answer");
         }
     }
 
@@ -217,16 +226,16 @@ mod tests {
             let _ = held.recv();
             Ok(())
         });
-        begins.recv().expect("the first call has begun");
+        begins.recv_timeout(LONG).expect("the first call has begun");
         let wait = |preset: &str| pool.call(preset, || Ok(()));
         let kept: Vec<_> = (0..3).map(|_| wait("a").expect("a place")).collect();
         assert!(matches!(wait("a").err(), Some(CallError::Busy)));
         let others: Vec<_> = (0..2).map(|_| wait("b").expect("a place")).collect();
         assert!(matches!(wait("c").err(), Some(CallError::Busy)));
         drop(release);
-        block_on(first.expect("a place")).expect("an answer");
+        soon(first.expect("a place")).expect("an answer");
         for answer in kept.into_iter().chain(others) {
-            block_on(answer).expect("an answer");
+            soon(answer).expect("an answer");
         }
     }
 
@@ -234,7 +243,7 @@ mod tests {
     fn a_panic_loses_one_call_only() {
         let pool = pool(1);
         let lost = pool.call("a", || -> Result<(), _> { panic!("as a fault of the host would") });
-        assert!(matches!(block_on(lost.expect("a place")), Err(CallError::Lost)));
-        assert_eq!(block_on(pool.call("a", || Ok(1)).expect("a place")).expect("an answer"), 1);
+        assert!(matches!(soon(lost.expect("a place")), Err(CallError::Lost)));
+        assert_eq!(soon(pool.call("a", || Ok(1)).expect("a place")).expect("an answer"), 1);
     }
 }

@@ -281,7 +281,7 @@ fn refused_or_failed<K: ChildKind>(
 /// `exceeded quota:` (k8s.io/apiserver, plugin resourcequota), `admission webhook "…" denied the
 /// request` and `failed calling webhook` (admission/plugin/webhook/errors), `violates PodSecurity`
 /// (plugin podsecurity), `ValidatingAdmissionPolicy '…'` (plugin policy/validating).
-fn refusal(status: &Status) -> Option<Reason> {
+pub fn refusal(status: &Status) -> Option<Reason> {
     let says = |words: &[&str]| words.iter().any(|words| status.message.contains(words));
     let admission = says(&[
         "admission webhook",

@@ -17,9 +17,20 @@ use serde_json::value::RawValue;
 #[derive(Clone, Debug)]
 pub struct Guard<K>(pub Result<K, InvalidObject>);
 
+/// What an object is known by. The rest of its metadata may be what is unreadable: nested too deeply in
+/// `managedFields`, for one.
 #[derive(Deserialize)]
 struct Named {
-    metadata: ObjectMeta,
+    metadata: Names,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Names {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
 }
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Guard<K> {
@@ -29,6 +40,8 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guard<K> {
             Ok(object) => Ok(object),
             Err(error) => {
                 let Named { metadata } = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
+                let Names { name, namespace, uid, resource_version } = metadata;
+                let metadata = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };
                 Err(InvalidObject { error: error.to_string(), metadata })
             }
         }))
@@ -68,7 +81,7 @@ impl<K: Resource> Resource for Guard<K> {
 mod tests {
     use k8s_openapi::api::core::v1::Pod;
     use kube::{
-        ResourceExt as _,
+        ResourceExt,
         core::{ObjectList, WatchEvent},
     };
 
@@ -81,11 +94,22 @@ mod tests {
             {"metadata": {"name": "bad", "uid": "u"}, "spec": {"containers": "none"}}
         ]}"#;
         let list: ObjectList<Guard<Pod>> = serde_json::from_str(list).expect("a list");
-        assert_eq!(list.items.iter().map(|one| one.name_any()).collect::<Vec<_>>(), ["good", "bad"]);
+        assert_eq!(list.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["good", "bad"]);
         assert!(list.items[0].0.is_ok());
         let invalid = list.items[1].0.as_ref().expect_err("it is unreadable");
         assert!(invalid.error.contains("expected a sequence"), "{invalid}");
         assert_eq!(invalid.metadata.uid.as_deref(), Some("u"));
+    }
+
+    #[test]
+    fn one_that_is_nested_too_deeply_hides_nobody() {
+        let deep = r#"{"f:a":"#.repeat(500) + "{}" + &"}".repeat(500);
+        let object = format!(
+            r#"{{"metadata": {{"name": "deep", "managedFields": [{{"fieldsType": "FieldsV1", "fieldsV1": {deep}}}]}}}}"#
+        );
+        let guard: Guard<Pod> = serde_json::from_str(&object).expect("a guard");
+        let invalid = guard.0.expect_err("it is unreadable");
+        assert_eq!(invalid.metadata.name.as_deref(), Some("deep"));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn http_route(
             rules: Some(vec![HttpRouteRules {
                 backend_refs: Some(vec![HttpRouteRulesBackendRefs {
                     name: valid.ephemeron.name().into(),
-                    port: Some(i32::from(valid.service.port)),
+                    port: Some(i32::from(valid.port)),
                     group: Some(String::new()),
                     kind: Some("Service".into()),
                     weight: Some(1),

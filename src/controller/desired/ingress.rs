@@ -11,7 +11,7 @@ use crate::resource::INGRESS_ANNOTATIONS_ANNOTATION;
 /// One host, all paths, one backend.
 pub fn ingress(valid: &Valid<'_>, class: &str, settings: &Settings) -> Ingress {
     let mut metadata = metadata(valid.ephemeron, settings);
-    metadata.annotations = valid.service.ingress_annotations.clone().filter(|all| !all.is_empty());
+    metadata.annotations = valid.ephemeron.spec.ingress_annotations().filter(|all| !all.is_empty()).cloned();
     if let Some(annotations) = &mut metadata.annotations {
         let keys = annotations.keys().map(String::as_str).collect::<Vec<_>>().join(" ");
         annotations.insert(INGRESS_ANNOTATIONS_ANNOTATION.into(), keys);
@@ -19,7 +19,7 @@ pub fn ingress(valid: &Valid<'_>, class: &str, settings: &Settings) -> Ingress {
     let backend = IngressBackend {
         service: Some(IngressServiceBackend {
             name: valid.ephemeron.name().into(),
-            port: Some(ServiceBackendPort { number: Some(i32::from(valid.service.port)), name: None }),
+            port: Some(ServiceBackendPort { number: Some(i32::from(valid.port)), name: None }),
         }),
         resource: None,
     };
@@ -32,8 +32,11 @@ pub fn ingress(valid: &Valid<'_>, class: &str, settings: &Settings) -> Ingress {
                 host: Some(valid.host.clone()),
                 http: Some(HTTPIngressRuleValue { paths: vec![path] }),
             }]),
-            tls: valid.service.tls_secret_name.as_ref().map(|secret| {
-                vec![IngressTLS { hosts: Some(vec![valid.host.clone()]), secret_name: Some(secret.clone()) }]
+            tls: valid.ephemeron.spec.tls_secret_name().map(|secret| {
+                vec![IngressTLS {
+                    hosts: Some(vec![valid.host.clone()]),
+                    secret_name: Some(secret.to_owned()),
+                }]
             }),
             default_backend: None,
         }),

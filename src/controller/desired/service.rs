@@ -13,7 +13,7 @@ use super::{NAME_LABEL, PORT_NAME, Settings, Valid, metadata};
 /// cluster IP nor a rule on every node. Without a virtual IP nothing translates ports, so `port`
 /// equals `targetPort`.
 pub fn service(valid: &Valid<'_>, settings: &Settings) -> Service {
-    let port = i32::from(valid.service.port);
+    let port = i32::from(valid.port);
     Service {
         metadata: metadata(valid.ephemeron, settings),
         spec: Some(ServiceSpec {

@@ -49,6 +49,8 @@ label! {
     Failure {
         /// A child could not be written.
         Apply = "apply",
+        /// The Secret of a preset, or the record of what it has said, could not be written or read.
+        Preset = "preset",
         /// The status could not be written.
         Publish = "publish",
         /// What is over could not be deleted.
@@ -77,6 +79,45 @@ label! {
         Configured = "configured",
         /// This clock and the API server's are too far apart.
         Clock = "clock",
+    }
+}
+
+label! {
+    /// What has come of a preset's file.
+    PresetFile {
+        /// It is served.
+        Serving = "serving",
+        /// It is bad; the last good one of its name may be served.
+        Failing = "failing",
+    }
+}
+
+label! {
+    /// What has come of asking a preset.
+    Asked {
+        /// It has said what to run.
+        Rendered = "rendered",
+        /// There is no such preset, or none that can be used.
+        Absent = "absent",
+        /// It has said no.
+        Refused = "refused",
+        /// Its template is against the policy.
+        RefusedByPolicy = "refused_by_policy",
+        /// It has trapped, used up what it may use, or answered what is no answer.
+        Failed = "failed",
+    }
+}
+
+impl Asked {
+    /// What a reason that nothing is to be run counts as.
+    #[must_use]
+    pub fn without(reason: Reason) -> Self {
+        match reason {
+            Reason::PresetNotFound | Reason::PresetStarting | Reason::PresetIncompatible => Self::Absent,
+            Reason::InvalidParameters | Reason::RefusedByPreset => Self::Refused,
+            Reason::RefusedByPolicy => Self::RefusedByPolicy,
+            _ => Self::Failed,
+        }
     }
 }
 

@@ -31,6 +31,12 @@ impl Quantity {
     pub fn is_positive(self) -> bool {
         self.0 > 0
     }
+
+    /// The amount where it is a whole number and not below zero.
+    pub fn whole(self) -> Option<u64> {
+        const ONE: i128 = 1_000_000_000;
+        u64::try_from(self.0 / ONE).ok().filter(|_| self.0 % ONE == 0 && self.0 >= 0)
+    }
 }
 
 impl FromStr for Quantity {

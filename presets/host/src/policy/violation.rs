@@ -76,15 +76,44 @@ pub enum Violation {
         /// Its key.
         key: String,
     },
+    /// A field of what a preset has rendered that it cannot set, or not to this.
+    #[error("{field} {why}")]
+    FieldNotAllowed {
+        /// Where.
+        field: String,
+        /// Why not, and what to do.
+        why: String,
+    },
+    /// What a preset has rendered is no pod template.
+    #[error("{field} {why}")]
+    NotATemplate {
+        /// Where.
+        field: String,
+        /// What is wrong there.
+        why: String,
+    },
     /// What is said of the service is fine; the installation's template, or both together, are not.
     #[error("{0}; it comes of the installation's own template, EPHEMERON_POD_TEMPLATE")]
     ByTemplate(Box<Violation>),
 }
 
 impl Violation {
+    /// Whether it is this installation's lists, caps and template that forbid it, and not what a Pod may be
+    /// at all.
+    #[must_use]
+    pub fn is_of_this_installation(&self) -> bool {
+        matches!(self, Self::ImageNotAllowed { .. } | Self::TooMuch { .. } | Self::ByTemplate(_))
+    }
+
     /// Whether no policy could let it through, since it does not mean anything.
     #[must_use]
     pub fn is_nonsense(&self) -> bool {
-        matches!(self, Self::NoImage { .. } | Self::NotAnImage { .. } | Self::NotAQuantity { .. })
+        matches!(
+            self,
+            Self::NoImage { .. }
+                | Self::NotAnImage { .. }
+                | Self::NotAQuantity { .. }
+                | Self::NotATemplate { .. }
+        )
     }
 }

@@ -4,7 +4,7 @@
 
 mod guest;
 
-use std::time::Duration;
+use std::{sync::mpsc::channel, thread, time::Duration};
 
 use ephemeron_preset_host::{
     audit::Incompatible,
@@ -108,6 +108,24 @@ fn recursion_and_unreachable_trap() {
 }
 
 #[test]
+fn what_a_panic_has_left_is_told_in_clean_words() {
+    let words = r#"(data (i32.const 40000) "ephemeron:last-words:panicked at a.rs:1:2:\0a\1b[2Jno\00more")"#;
+    let guest = Guest { items: words.into(), ..rendering("unreachable") };
+    let Err(CallError::Refused(Refusal::Internal(said))) = render(&guest) else {
+        panic!("{:?}", render(&guest))
+    };
+    assert_eq!(said, "panicked at a.rs:1:2:\\n\\u{1b}[2Jno");
+    // Words alone are no trap, and another trap is told as what it is.
+    let guest = Guest { items: words.into(), ..Guest::default() };
+    assert!(render(&guest).is_ok());
+    let guest = Guest {
+        items: words.into(),
+        ..rendering("(i32.div_u (i32.const 1) (i32.const 0)) drop unreachable")
+    };
+    assert!(matches!(render(&guest), Err(CallError::Trapped(wasmtime::Trap::IntegerDivisionByZero))));
+}
+
+#[test]
 fn answers_have_an_end() {
     let large = Guest { memory: "400", result: words(&[0, 0, 20 << 20]), ..Guest::default() };
     // A list of issues in little memory is a large one for the host: all are the same twelve words.
@@ -187,7 +205,7 @@ fn what_wants_too_much_is_refused_when_it_is_loaded() {
         let guest = Guest { items: fields.into(), ..Guest::default() };
         refused(&guest)
     };
-    let many = "(core module $e) ".to_owned() + &"(core instance (instantiate $e)) ".repeat(10);
+    let many = "(core module $e) ".to_owned() + &"(core instance (instantiate $e)) ".repeat(60);
     let guest = Guest { imports: many.leak(), ..Guest::default() };
     assert!(refused(&guest).contains("core module instances"), "{}", refused(&guest));
     let huge = Guest { memory: "2000", ..Guest::default() };
@@ -251,7 +269,9 @@ fn a_thousand_calls_at_once_and_one_preset_that_loops() {
         })
         .collect();
     for (loops, answer) in answers {
-        let outcome = block_on(answer);
+        let (answers, answered) = channel();
+        thread::spawn(move || answers.send(block_on(answer)));
+        let outcome = answered.recv_timeout(Duration::from_mins(5)).expect("it is stuck");
         match outcome {
             Ok(answer) => assert!(!loops && answer.document.port == 8080),
             Err(error) => assert!(loops && matches!(error, CallError::OutOfFuel { .. }), "{error}"),

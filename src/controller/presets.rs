@@ -1,0 +1,489 @@
+//! Asks presets what to run: once for each Ephemeron, and what they say is recorded in its status before
+//! anything is made of it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+};
+
+use chrono::{DateTime, Utc};
+use ephemeron_preset_host::{
+    catalogue::{
+        Absent, Accepts, Catalogue, Change, OnChange, OpenError, Options, RenderError, Rendering as Answer,
+        State,
+    },
+    document,
+    error::{CallError, Refusal},
+};
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    apply::refusal,
+    caches::{Caches, Listeners},
+    metrics::Metrics,
+    rendering::{self, Rendering},
+    settings::{self, Settings},
+};
+use crate::{
+    policy::{Policy, fields},
+    resource::{
+        CREATED_BY_ANNOTATION, Ephemeron, GROUP_LABEL, MANAGED_BY_LABEL, MANAGER, NAME_LABEL, Preset,
+        Rendered,
+        conditions::{self, Finding, PRESET_READY, Reason},
+        parameters::Parameters,
+    },
+};
+
+/// The longest rendering that is recorded, in bytes of JSON.
+const LONGEST: usize = 64 * 1024;
+/// So many reconciles wait for presets at once, and so many of these for one.
+const ASK_AT_ONCE: u32 = 48;
+const ASK_ONE: u32 = 16;
+
+/// The presets of an installation.
+#[derive(Default)]
+pub struct Presets {
+    /// None where no folder is configured.
+    catalogue: Option<Arc<Catalogue>>,
+    /// What the seeds of Ephemerons come of.
+    seed: Vec<u8>,
+    /// What the installation tells all presets.
+    values: Map<String, Value>,
+    /// The longest parameters, in bytes.
+    longest: usize,
+    turns: Turns,
+}
+
+/// Who asks a preset at this moment. A reconcile that waits for an answer keeps its place, and there are
+/// only so many: what is slow must not take them from what has to be deleted.
+#[derive(Default)]
+struct Turns(Mutex<HashMap<String, u32>>);
+
+impl Turns {
+    fn count(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place among those who ask this preset; None while too many do.
+    fn take(&self, preset: &str) -> Option<Turn<'_>> {
+        let mut count = self.count();
+        if count.values().sum::<u32>() >= ASK_AT_ONCE
+            || count.get(preset).is_some_and(|of_this| *of_this >= ASK_ONE)
+        {
+            return None;
+        }
+        *count.entry(preset.into()).or_default() += 1;
+        Some(Turn { turns: self, preset: preset.into() })
+    }
+}
+
+struct Turn<'a> {
+    turns: &'a Turns,
+    preset: String,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut count = self.turns.count();
+        if let Some(of_this) = count.get_mut(&self.preset) {
+            *of_this -= 1;
+            if *of_this == 0 {
+                count.remove(&self.preset);
+            }
+        }
+    }
+}
+
+/// A request to the API server failed in a way that trying again may help.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} of the preset")]
+pub struct PresetError {
+    verb: &'static str,
+    source: Box<kube::Error>,
+}
+
+impl PresetError {
+    /// What the API server refuses, for as long as somebody does something about it, is told; all else is
+    /// tried again.
+    fn told(self, what: &str) -> Result<Said, Self> {
+        let kube::Error::Api(status) = &*self.source else { return Err(self) };
+        let Some(reason) = refusal(status) else { return Err(self) };
+        let text = format!("the API server refuses the {what} of the preset: {}", status.message);
+        Ok(Said::Nothing(Finding::no(reason, text), Again::Later))
+    }
+}
+
+/// What came of asking.
+pub enum Said {
+    /// This is to be run; with the Ephemeron as it is now.
+    Run(Arc<Ephemeron>, Rendering),
+    /// Nothing is; why, and whether asking again may help without anything changing.
+    Nothing(Finding, Again),
+}
+
+/// Whether to ask again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// Only when the preset or the Ephemeron changes.
+    WhenItChanges,
+    /// After a pause.
+    Later,
+}
+
+impl Presets {
+    /// Serves the presets of these settings. Ephemerons that wait for one are looked at when it changes.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open(
+        settings: &settings::Presets,
+        policy: &Policy,
+        caches: &Arc<Caches>,
+        listeners: &Listeners,
+    ) -> Result<Self, OpenError> {
+        let this = Arc::new(OnceLock::<Weak<Catalogue>>::new());
+        if settings.folders.is_empty() {
+            return Ok(Self { catalogue: None, ..Self::of(settings) });
+        }
+        let options = |cache: Option<PathBuf>| Options {
+            folders: settings.folders.clone(),
+            limits: settings.limits.clone(),
+            cache,
+            key: settings.cache_key.clone(),
+            compiler: None,
+            context: document::Context { values: settings.values.clone(), ..document::Context::example() },
+            accepts: accepts(policy.clone()),
+            on_change: heard(Arc::clone(caches), listeners.clone(), Arc::clone(&this)),
+        };
+        let catalogue = match Catalogue::open(options(settings.cache.clone())) {
+            // Slower starts are no reason to serve nobody.
+            Err(OpenError::Cache(error)) => {
+                tracing::warn!("EPHEMERON_PRESET_CACHE: {error}; presets are compiled anew at each start");
+                Catalogue::open(options(None))?
+            }
+            catalogue => catalogue?,
+        };
+        let catalogue = Arc::new(catalogue);
+        // It is set once, here.
+        let _ = this.set(Arc::downgrade(&catalogue));
+        count(&listeners.metrics, &catalogue);
+        Ok(Self { catalogue: Some(catalogue), ..Self::of(settings) })
+    }
+
+    fn of(settings: &settings::Presets) -> Self {
+        Self {
+            catalogue: None,
+            seed: settings.seed.clone(),
+            values: settings.values.clone(),
+            longest: settings.limits.input,
+            turns: Turns::default(),
+        }
+    }
+
+    /// What this Ephemeron's preset says: what it has said before, or else now. Where a Pod lives, the
+    /// template is not needed, and is not fetched.
+    ///
+    /// # Errors
+    ///
+    /// A request to the API server.
+    pub async fn said(
+        &self,
+        client: &Client,
+        caches: &Caches,
+        settings: &Settings,
+        ephemeron: &Arc<Ephemeron>,
+        lives: bool,
+    ) -> Result<Said, PresetError> {
+        let Some(preset) = &ephemeron.spec.preset else { return Ok(nothing()) };
+        let recorded = ephemeron.status.as_ref().and_then(|status| status.preset.clone());
+        let Some(rendered) = recorded.filter(|rendered| rendered.port > 0) else {
+            return self.ask(client, caches, settings, ephemeron, preset, None).await;
+        };
+        if lives {
+            return Ok(Said::Run(Arc::clone(ephemeron), Rendering { rendered, template: None }));
+        }
+        match recall(client, ephemeron).await? {
+            Some(template) => {
+                Ok(Said::Run(Arc::clone(ephemeron), Rendering { rendered, template: Some(template) }))
+            }
+            None => self.ask(client, caches, settings, ephemeron, preset, Some(&rendered.digest)).await,
+        }
+    }
+
+    /// Asks the preset, and records what it says. With `digest`, only that very file may answer.
+    async fn ask(
+        &self,
+        client: &Client,
+        caches: &Caches,
+        settings: &Settings,
+        ephemeron: &Arc<Ephemeron>,
+        preset: &Preset,
+        digest: Option<&str>,
+    ) -> Result<Said, PresetError> {
+        let answer = match self.answer(settings, ephemeron, preset).await {
+            Ok(answer) => answer,
+            Err((finding, again)) => return Ok(Said::Nothing(finding, again)),
+        };
+        let found = answer.digest.to_string();
+        if digest.is_some_and(|digest| digest != found) {
+            return Ok(never(
+                Reason::PresetRecordLost,
+                "what the preset has said is not in the status any more, and the preset has changed since: delete this Ephemeron and create another",
+            ));
+        }
+        let admitted = match settings.policy.admit_rendered(&answer.template) {
+            Ok(admitted) => admitted,
+            Err(violation) => {
+                let text =
+                    format!("the preset {} asks for what is not allowed here: {violation}", preset.name);
+                return Ok(never(Reason::RefusedByPolicy, text));
+            }
+        };
+        let keys = answer.secrets.keys().map(String::as_str);
+        let agrees =
+            fields::template(&answer.template).and_then(|said| fields::agree(&said, answer.port, keys));
+        if let Err(violation) = agrees {
+            let text = format!(
+                "what the preset {} has said does not go together: {violation}; tell its author",
+                preset.name
+            );
+            return Ok(never(Reason::PresetUnhealthy, text));
+        }
+        let probe_path = rendering::probe_path(&admitted, answer.port);
+        let text = Value::Object(answer.template.clone()).to_string();
+        if text.len() > LONGEST {
+            let text = format!(
+                "the preset's template has {} bytes, more than the {LONGEST} that can be kept",
+                text.len()
+            );
+            return Ok(never(Reason::PresetUnhealthy, text));
+        }
+        // First the Secret: with a record, and without its values, no Pod could be made again.
+        let secret_name = (!answer.secrets.is_empty()).then(|| rendering::secret_name(ephemeron));
+        if let Some(name) = &secret_name {
+            match keep_secret(client, settings, ephemeron, name, &answer.secrets).await {
+                Ok(()) => {}
+                Err(error) => return error.told("Secret"),
+            }
+        }
+        let Answer { version, port, template, warnings, .. } = answer;
+        let rendered = Rendered { version, digest: found, port, probe_path, secret_name, warnings };
+        let ephemeron = match record(client, caches, ephemeron, &rendered, text).await {
+            Ok(Some(ephemeron)) => ephemeron,
+            Ok(None) => return Ok(nothing()),
+            Err(error) => return error.told("record in the status"),
+        };
+        Ok(Said::Run(ephemeron, Rendering { rendered, template: Some(template) }))
+    }
+
+    async fn answer(
+        &self,
+        settings: &Settings,
+        ephemeron: &Ephemeron,
+        preset: &Preset,
+    ) -> Result<Answer, (Finding, Again)> {
+        let Some(catalogue) = &self.catalogue else {
+            let text = "this installation has no presets: EPHEMERON_PRESETS names no folder";
+            return Err((Finding::no(Reason::PresetNotFound, text), Again::WhenItChanges));
+        };
+        let text = preset.parameters.as_ref().map_or("{}", Parameters::text);
+        let never = |text: String| (Finding::no(Reason::InvalidParameters, text), Again::WhenItChanges);
+        if text.len() > self.longest {
+            let text = format!(
+                "spec.preset.parameters have {} bytes, more than the {} that they may have",
+                text.len(),
+                self.longest
+            );
+            return Err(never(text));
+        }
+        let Some(_place) = self.turns.take(&preset.name) else {
+            let text = format!("many ask the preset {} at this moment: it is asked again soon", preset.name);
+            return Err((Finding::no(Reason::PresetStarting, text), Again::Later));
+        };
+        let parameters: Value = serde_json::from_str(text)
+            .map_err(|error| never(format!("spec.preset.parameters cannot be read: {error}")))?;
+        let call = catalogue.render(&preset.name, &parameters, &self.context(settings, ephemeron));
+        // As a tree they take many times the room of their text, and the call may have to wait.
+        drop(parameters);
+        call.await.map_err(|error| finding(&preset.name, &error))
+    }
+
+    /// What the preset is told of its Ephemeron.
+    fn context(&self, settings: &Settings, ephemeron: &Ephemeron) -> document::Context {
+        let created = ephemeron.metadata.creation_timestamp.as_ref();
+        let created = created.and_then(|time| DateTime::<Utc>::from_timestamp(time.0.as_second(), 0));
+        let lifetime = settings.end_of(ephemeron).zip(created).map(|(end, created)| end - created);
+        document::Context {
+            name: ephemeron.name().to_owned(),
+            namespace: settings.namespace.clone(),
+            owner: ephemeron.annotations().get(CREATED_BY_ANNOTATION).cloned(),
+            group: ephemeron.spec.pod_labels().and_then(|labels| labels.get(GROUP_LABEL)).cloned(),
+            seed: document::Seed::of(&self.seed, ephemeron.name()),
+            created: created.map(|created| created.format("%FT%TZ").to_string()),
+            lifetime: lifetime.and_then(|lifetime| u64::try_from(lifetime.num_seconds()).ok()),
+            values: self.values.clone(),
+        }
+    }
+}
+
+/// Of an example only what no parameters could mend counts: another image, or less of it, may be allowed.
+fn accepts(policy: Policy) -> Accepts {
+    Box::new(move |template| match policy.admit_rendered(template) {
+        Err(violation) if !violation.is_of_this_installation() => Err(violation.to_string()),
+        _ => Ok(()),
+    })
+}
+
+/// Tells of a change, and has those looked at who wait for the preset. Who has asked already keeps what it
+/// has got.
+fn heard(caches: Arc<Caches>, told: Listeners, catalogue: Arc<OnceLock<Weak<Catalogue>>>) -> OnChange {
+    Box::new(move |change| {
+        if change.is_trouble() {
+            tracing::warn!("{change}");
+        } else {
+            tracing::info!("{change}");
+        }
+        if let Some(catalogue) = catalogue.get().and_then(Weak::upgrade) {
+            count(&told.metrics, &catalogue);
+        }
+        for ephemeron in name_of(change).map(|name| caches.ephemerons.group(name)).unwrap_or_default() {
+            let conditions = ephemeron.status.as_ref().map_or(&[][..], |status| &status.conditions);
+            if !conditions::is_true(conditions, PRESET_READY) {
+                told.name(ephemeron.name());
+            }
+        }
+    })
+}
+
+fn count(metrics: &Metrics, catalogue: &Catalogue) {
+    let entries = catalogue.list();
+    let serving = entries.iter().filter(|entry| entry.state == State::Serving).count();
+    metrics.presets(serving, entries.iter().filter(|entry| entry.trouble.is_some()).count());
+}
+
+fn name_of(change: &Change) -> Option<&str> {
+    match change {
+        Change::Served { name, .. }
+        | Change::Failed { name, .. }
+        | Change::Retired { name, .. }
+        | Change::Shadowed { name, .. } => Some(name),
+        Change::Folder { .. } | Change::Cache(_) => None,
+    }
+}
+
+fn never(reason: Reason, text: impl Into<String>) -> Said {
+    Said::Nothing(Finding::no(reason, text), Again::WhenItChanges)
+}
+
+/// The Ephemeron is gone, or has changed into what has no preset: its event follows.
+fn nothing() -> Said {
+    never(Reason::InvalidSpec, "nothing says what to run")
+}
+
+/// Keeps secret values in a Secret that goes with the Ephemeron. It is never read: this program needs no
+/// permission to read Secrets.
+async fn keep_secret(
+    client: &Client,
+    settings: &Settings,
+    ephemeron: &Ephemeron,
+    name: &str,
+    values: &BTreeMap<String, String>,
+) -> Result<(), PresetError> {
+    let api = Api::<Secret>::namespaced(client.clone(), &settings.namespace);
+    let data = values.iter().map(|(key, value)| (key.clone(), ByteString(value.clone().into_bytes())));
+    let labels = [(MANAGED_BY_LABEL, MANAGER), (NAME_LABEL, ephemeron.name())];
+    let secret = Secret {
+        metadata: ObjectMeta {
+            name: Some(name.into()),
+            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            owner_references: Some(vec![ephemeron.owner_reference()]),
+            ..ObjectMeta::default()
+        },
+        data: Some(data.collect()),
+        ..Secret::default()
+    };
+    let failed = |error| PresetError { verb: "write the Secret", source: Box::new(error) };
+    let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+    match api.create(&params, &secret).await {
+        Ok(_) => Ok(()),
+        // Of an attempt that got no further: what the preset says now counts.
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+            api.patch(name, &params, &Patch::Merge(&secret)).await.map(drop).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Records what the preset has said; None where the Ephemeron is gone.
+async fn record(
+    client: &Client,
+    caches: &Caches,
+    ephemeron: &Ephemeron,
+    rendered: &Rendered,
+    rendering: String,
+) -> Result<Option<Arc<Ephemeron>>, PresetError> {
+    let api = Api::<Ephemeron>::all(client.clone());
+    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    let (name, uid) = (ephemeron.name(), &ephemeron.metadata.uid);
+    // The UID goes along: a patch for another object of this name answers 409.
+    let patch = json!({
+        "metadata": { "uid": uid }, "status": { "preset": rendered, "rendering": rendering },
+    });
+    match api.patch_status(name, &params, &Patch::Merge(patch)).await {
+        Ok(mut written) => {
+            // As in the caches: it is not needed twice.
+            written.status.iter_mut().for_each(|status| status.rendering = None);
+            Ok(Some(caches.ephemerons.wrote(written)))
+        }
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            caches.ephemerons.missing(name, uid.as_deref());
+            Ok(None)
+        }
+        Err(error) => Err(PresetError { verb: "record the answer", source: Box::new(error) }),
+    }
+}
+
+/// The recorded template, which the caches do not keep.
+async fn recall(client: &Client, ephemeron: &Ephemeron) -> Result<Option<Map<String, Value>>, PresetError> {
+    let found = Api::<Ephemeron>::all(client.clone()).get_opt(ephemeron.name()).await;
+    let found = found.map_err(|error| PresetError { verb: "read the record", source: Box::new(error) })?;
+    let found = found.filter(|found| found.metadata.uid == ephemeron.metadata.uid);
+    let text = found.and_then(|found| found.status?.rendering);
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+/// What a failed call means to the user.
+fn finding(name: &str, error: &RenderError) -> (Finding, Again) {
+    use Again::{Later, WhenItChanges};
+    let (reason, again) = match error {
+        RenderError::Absent(Absent::NotFound { .. }) => (Reason::PresetNotFound, WhenItChanges),
+        RenderError::Absent(Absent::NotYet(_)) => (Reason::PresetStarting, Later),
+        RenderError::Absent(Absent::Incompatible { .. }) => (Reason::PresetIncompatible, WhenItChanges),
+        RenderError::Absent(Absent::Unhealthy { .. }) => (Reason::PresetUnhealthy, WhenItChanges),
+        RenderError::Call(error) => match error {
+            CallError::Refused(Refusal::InvalidParameters(_))
+            | CallError::TooMuchInput { .. }
+            | CallError::TooDeep(_) => (Reason::InvalidParameters, WhenItChanges),
+            CallError::Refused(_) => (Reason::RefusedByPreset, WhenItChanges),
+            CallError::Trapped(_) => (Reason::PresetTrapped, WhenItChanges),
+            CallError::OutOfFuel { .. } => (Reason::PresetOutOfFuel, WhenItChanges),
+            CallError::OutOfMemory { .. } => (Reason::PresetOutOfMemory, WhenItChanges),
+            CallError::TimedOut(_) => (Reason::PresetTimedOut, Later),
+            CallError::Busy | CallError::Lost => (Reason::PresetStarting, Later),
+            _ => (Reason::PresetUnhealthy, WhenItChanges),
+        },
+    };
+    let text = match error {
+        RenderError::Absent(absent) => absent.to_string(),
+        RenderError::Call(error) => format!("the preset {name}: {error}"),
+    };
+    (Finding::no(reason, text), again)
+}
