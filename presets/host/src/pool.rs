@@ -1,21 +1,24 @@
 //! Calls on threads of their own, shared fairly between presets.
 //!
-//! Presets take turns, and none of them has all threads to itself: one whose calls run until they are
-//! stopped leaves the others their threads.
+//! Presets take turns, by the time that their calls take, and none of them has all threads to itself: one
+//! whose calls run until they are stopped leaves the others their threads.
+
+mod turns;
 
 use std::{
-    collections::{HashMap, VecDeque},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     thread,
+    time::Instant,
 };
 
 use futures_channel::oneshot;
 
 use crate::{error::CallError, limits::Limits};
+use turns::Turns;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -40,17 +43,10 @@ impl<T> Future for Pending<T> {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    /// The most threads that one preset has at a time.
-    share: usize,
 }
 
-#[derive(Default)]
 struct State {
-    /// The presets whose calls wait, in the order of their turns.
-    turns: VecDeque<(String, VecDeque<Job>)>,
-    /// How many calls of a preset run.
-    running: HashMap<String, usize>,
-    waiting: usize,
+    turns: Turns<Job>,
     closed: bool,
 }
 
@@ -62,7 +58,8 @@ impl Pool {
     pub fn new(limits: &Limits) -> io::Result<Self> {
         let threads = usize::try_from(limits.calls).unwrap_or(1).max(1);
         let share = threads.saturating_sub(1).max(1);
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), share });
+        let state = State { turns: Turns::new(share), closed: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         // Made first: when a thread cannot be started, its end also ends those that were.
         let pool = Self {
             shared: Arc::clone(&shared),
@@ -99,15 +96,11 @@ impl Pool {
 
     fn enqueue(&self, preset: &str, job: Job) -> Result<(), CallError> {
         let mut state = self.shared.lock();
-        if state.waiting >= self.waiting {
+        let turns = &mut state.turns;
+        if turns.waiting() >= self.waiting || turns.waiting_of(preset) >= self.waiting_per_preset {
             return Err(CallError::Busy);
         }
-        match state.turns.iter_mut().find(|(name, _)| name == preset) {
-            Some((_, jobs)) if jobs.len() >= self.waiting_per_preset => return Err(CallError::Busy),
-            Some((_, jobs)) => jobs.push_back(job),
-            None => state.turns.push_back((preset.to_owned(), VecDeque::from([job]))),
-        }
-        state.waiting += 1;
+        turns.add(preset, job);
         self.shared.changed.notify_one();
         Ok(())
     }
@@ -128,42 +121,19 @@ impl Shared {
     fn work(&self) {
         let mut state = self.lock();
         loop {
-            if let Some((preset, job)) = state.next(self.share) {
+            if let Some((job, turn)) = state.turns.next() {
                 drop(state);
+                let begun = Instant::now();
                 // The job's sender is dropped by a panic, which tells the caller.
                 let _ = catch_unwind(AssertUnwindSafe(job));
+                let took = begun.elapsed();
                 state = self.lock();
-                state.done(&preset);
+                state.turns.done(turn, took);
                 self.changed.notify_all();
-            } else if state.closed && state.turns.is_empty() {
+            } else if state.closed && state.turns.waiting() == 0 {
                 return;
             } else {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-        }
-    }
-}
-
-impl State {
-    /// The next call: that of the first preset in line which has not its share of threads already. It goes
-    /// to the end of the line.
-    fn next(&mut self, share: usize) -> Option<(String, Job)> {
-        let free = |(name, _): &(String, _)| self.running.get(name).is_none_or(|running| *running < share);
-        let (preset, mut jobs) = self.turns.remove(self.turns.iter().position(free)?)?;
-        let job = jobs.pop_front()?;
-        if !jobs.is_empty() {
-            self.turns.push_back((preset.clone(), jobs));
-        }
-        self.waiting -= 1;
-        *self.running.entry(preset.clone()).or_default() += 1;
-        Some((preset, job))
-    }
-
-    fn done(&mut self, preset: &str) {
-        if let Some(running) = self.running.get_mut(preset) {
-            *running -= 1;
-            if *running == 0 {
-                self.running.remove(preset);
             }
         }
     }
