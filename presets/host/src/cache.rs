@@ -9,17 +9,17 @@ use std::{
     time::SystemTime,
 };
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use thiserror::Error;
 
 use crate::{compile::Compiled, digest::Digest};
 use folder::{NotPrivate, Reading};
 
 /// How an entry begins; another layout gets another name.
-const MAGIC: &[u8; 16] = b"ephemeron-cache1";
+const MAGIC: &[u8; 16] = b"ephemeron-cache2";
 /// The bytes of the signature, which stand behind it.
-const SIGNATURE: usize = 32;
+const SIGNATURE: usize = blake3::OUT_LEN;
+/// What the key is for: no other use of the same secret has this one's signatures.
+const PURPOSE: &str = "Ephemeron 2026-11-24 compiled presets in the cache, version 2";
 /// How an entry's name ends.
 const ENDS: &str = ".aot";
 /// The shortest key, in bytes.
@@ -141,8 +141,9 @@ impl Cache {
             return Ok(());
         }
         self.make_room(size).map_err(failed)?;
-        let signature = self.mac(which, compiled.bytes()).finalize().into_bytes();
-        folder::write(&self.path(which), &[&MAGIC[..], &signature[..], compiled.bytes()]).map_err(failed)
+        let signature = self.signature(which, compiled.bytes());
+        folder::write(&self.path(which), &[&MAGIC[..], signature.as_bytes(), compiled.bytes()])
+            .map_err(failed)
     }
 
     fn path(&self, which: &Which) -> PathBuf {
@@ -152,19 +153,18 @@ impl Cache {
     }
 
     fn checked(&self, which: &Which, bytes: Vec<u8>) -> Option<Compiled> {
-        let (signature, code) = bytes.strip_prefix(MAGIC)?.split_at_checked(SIGNATURE)?;
-        self.mac(which, code).verify_slice(signature).ok()?;
-        Some(Compiled::trusted(bytes, MAGIC.len() + SIGNATURE))
+        let (signature, code) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<SIGNATURE>()?;
+        // Compared in constant time.
+        let is_ours = self.signature(which, code) == *signature;
+        is_ours.then(|| Compiled::trusted(bytes, MAGIC.len() + SIGNATURE))
     }
 
-    /// Of the code and of what it belongs to: an entry under another's name is none.
-    fn mac(&self, which: &Which, code: &[u8]) -> Hmac<Sha256> {
-        // A key of any length will do: there is no other case.
-        let mac = Hmac::<Sha256>::new_from_slice(&self.key.0).unwrap_or_else(|_| Hmac::new(&[0; 64].into()));
-        mac.chain_update(MAGIC)
-            .chain_update(which.file.bytes())
-            .chain_update(which.made_for.bytes())
-            .chain_update(code)
+    /// Of the code and of what it belongs to: an entry under another's name is none. Keyed BLAKE3 is a MAC
+    /// (section 2.3 of its specification), and takes less than half of HMAC-SHA256's time for tens of megabytes.
+    fn signature(&self, which: &Which, code: &[u8]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&blake3::derive_key(PURPOSE, &self.key.0));
+        hasher.update(MAGIC).update(which.file.bytes()).update(which.made_for.bytes()).update(code);
+        hasher.finalize()
     }
 
     /// Removes the oldest entries until this many bytes have room.

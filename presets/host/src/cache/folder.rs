@@ -101,7 +101,8 @@ fn private_file(path: &Path, forbidden: u32, most: usize) -> Result<Vec<u8>, Rea
         return Err(Reading::NotPrivate(NotPrivate::Other("file")));
     }
     ours(&found, forbidden).map_err(Reading::NotPrivate)?;
-    let mut bytes = Vec::new();
+    // Growing it step by step moves what is there already.
+    let mut bytes = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(most).min(most) + 1);
     file.take(most as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > most { Err(Reading::NotPrivate(NotPrivate::Large)) } else { Ok(bytes) }
 }
