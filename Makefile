@@ -54,9 +54,11 @@ generate: ## write what is made from the code: k8s/ephemerons.yaml, docs/referen
 	$(CARGO) run --locked --quiet --example conditions > docs/reference/conditions.md.new
 	mv docs/reference/conditions.md.new docs/reference/conditions.md
 
-bench: ## measure the controller on a real Kubernetes on this machine (root)
+bench: ## measure the controller on a real Kubernetes on this machine (root), and presets
 	tests/cluster/cluster up --add-ons traefik,contour,kwok
 	$(CARGO) bench --locked --bench performance
+	presets/build nginx web echo
+	$(CARGO) bench --locked --package ephemeron-preset-host --no-default-features --bench presets
 
 FUZZ := presets/host/fuzz
 TIME ?= 60
