@@ -159,8 +159,8 @@ impl Cache {
         is_ours.then(|| Compiled::trusted(bytes, MAGIC.len() + SIGNATURE))
     }
 
-    /// Of the code and of what it belongs to: an entry under another's name is none. Keyed BLAKE3 is a MAC
-    /// (section 2.3 of its specification), and takes less than half of HMAC-SHA256's time for tens of megabytes.
+    /// Of the code and of what it belongs to: an entry under another's name is none. Keyed BLAKE3 is a MAC by
+    /// its specification, and takes less than half of HMAC-SHA256's time for tens of megabytes.
     fn signature(&self, which: &Which, code: &[u8]) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new_keyed(&blake3::derive_key(PURPOSE, &self.key.0));
         hasher.update(MAGIC).update(which.file.bytes()).update(which.made_for.bytes()).update(code);
