@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn presets_share_the_time_and_not_the_number_of_calls() {
         let mut turns = Turns::new(3);
-        let took = |job| if job == "long" { LONG } else { SHORT };
+        let took = |job: &str| if job == "long" { LONG } else { SHORT };
         let (mut running, mut had) = (VecDeque::new(), HashMap::<_, Duration>::new());
         for job in ["long", "long", "long", "one", "two"] {
             turns.add(job, job);
