@@ -9,7 +9,7 @@ use std::{
 
 use thiserror::Error;
 use wasmtime::{
-    Config, Enabled, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter, Store,
+    Config, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter, Store,
     StoreLimits, StoreLimitsBuilder,
 };
 
@@ -17,8 +17,6 @@ use crate::{digest::Digest, limits::Limits};
 
 /// How often running calls are looked at.
 const TICK: Duration = Duration::from_millis(10);
-/// What stays of a memory and of a table between calls, in bytes: more than a Rust preset writes to.
-const RESIDENT: usize = 2 << 20;
 
 /// Why there is no engine.
 #[derive(Debug, Error)]
@@ -91,12 +89,6 @@ fn config(limits: &Limits) -> Config {
         .total_core_instances(at_once.saturating_mul(limits.core_instances))
         .total_memories(at_once)
         .total_tables(at_once.saturating_mul(limits.tables));
-    // Pages that a call has written to are cleared instead of given back: the next call need not ask for them
-    // again, and no other thread is interrupted. Where the kernel cannot tell which these are (before 6.7),
-    // all are given back.
-    if PoolingAllocationConfig::is_pagemap_scan_available() {
-        pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(RESIDENT).table_keep_resident(RESIDENT);
-    }
     let mut config = code();
     config
         .max_wasm_stack(limits.stack)
