@@ -1,10 +1,12 @@
 //! Asks presets what to run: once for each Ephemeron, and what they say is recorded in its status before
 //! anything is made of it.
 
+mod record;
+mod turns;
+
 use std::{
-    collections::{BTreeMap, HashMap},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use chrono::{DateTime, Utc};
@@ -16,15 +18,14 @@ use ephemeron_preset_host::{
     document,
     error::{CallError, Refusal},
 };
-use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{
-    Api, Client, ResourceExt as _,
-    api::{Patch, PatchParams, PostParams},
-};
-use serde_json::{Map, Value, json};
+use kube::{Client, ResourceExt as _};
+use serde_json::{Map, Value};
+
+pub use record::PresetError;
+use record::{keep_secret, recall, record};
+use turns::Turns;
 
 use super::{
-    apply::refusal,
     caches::{Caches, Listeners},
     metrics::Metrics,
     rendering::{self, Rendering},
@@ -33,18 +34,11 @@ use super::{
 use crate::{
     policy::{Policy, fields},
     resource::{
-        CREATED_BY_ANNOTATION, Ephemeron, GROUP_LABEL, MANAGED_BY_LABEL, MANAGER, NAME_LABEL, Preset,
-        Rendered,
+        CREATED_BY_ANNOTATION, Ephemeron, GROUP_LABEL, Preset, Rendered,
         conditions::{self, Finding, PRESET_READY, Reason},
         parameters::Parameters,
     },
 };
-
-/// The longest rendering that is recorded, in bytes of JSON.
-const LONGEST: usize = 64 * 1024;
-/// So many reconciles wait for presets at once, and so many of these for one.
-const ASK_AT_ONCE: u32 = 48;
-const ASK_ONE: u32 = 16;
 
 /// The presets of an installation.
 #[derive(Default)]
@@ -58,65 +52,6 @@ pub struct Presets {
     /// The longest parameters, in bytes.
     longest: usize,
     turns: Turns,
-}
-
-/// Who asks a preset at this moment. A reconcile that waits for an answer keeps its place, and there are
-/// only so many: what is slow must not take them from what has to be deleted.
-#[derive(Default)]
-struct Turns(Mutex<HashMap<String, u32>>);
-
-impl Turns {
-    fn count(&self) -> MutexGuard<'_, HashMap<String, u32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A place among those who ask this preset; None while too many do.
-    fn take(&self, preset: &str) -> Option<Turn<'_>> {
-        let mut count = self.count();
-        if count.values().sum::<u32>() >= ASK_AT_ONCE
-            || count.get(preset).is_some_and(|of_this| *of_this >= ASK_ONE)
-        {
-            return None;
-        }
-        *count.entry(preset.into()).or_default() += 1;
-        Some(Turn { turns: self, preset: preset.into() })
-    }
-}
-
-struct Turn<'a> {
-    turns: &'a Turns,
-    preset: String,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut count = self.turns.count();
-        if let Some(of_this) = count.get_mut(&self.preset) {
-            *of_this -= 1;
-            if *of_this == 0 {
-                count.remove(&self.preset);
-            }
-        }
-    }
-}
-
-/// A request to the API server failed in a way that trying again may help.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {verb} of the preset")]
-pub struct PresetError {
-    verb: &'static str,
-    source: Box<kube::Error>,
-}
-
-impl PresetError {
-    /// What the API server refuses, for as long as somebody does something about it, is told; all else is
-    /// tried again.
-    fn told(self, what: &str) -> Result<Said, Self> {
-        let kube::Error::Api(status) = &*self.source else { return Err(self) };
-        let Some(reason) = refusal(status) else { return Err(self) };
-        let text = format!("the API server refuses the {what} of the preset: {}", status.message);
-        Ok(Said::Nothing(Finding::no(reason, text), Again::Later))
-    }
 }
 
 /// What came of asking.
@@ -258,10 +193,11 @@ impl Presets {
         }
         let probe_path = rendering::probe_path(&admitted, answer.port);
         let text = Value::Object(answer.template.clone()).to_string();
-        if text.len() > LONGEST {
+        if text.len() > fields::LARGEST {
             let text = format!(
-                "the preset's template has {} bytes, more than the {LONGEST} that can be kept",
-                text.len()
+                "the preset's template has {} bytes, more than the {} that can be kept",
+                text.len(),
+                fields::LARGEST
             );
             return Ok(never(Reason::PresetUnhealthy, text));
         }
@@ -385,79 +321,6 @@ fn never(reason: Reason, text: impl Into<String>) -> Said {
 /// The Ephemeron is gone, or has changed into what has no preset: its event follows.
 fn nothing() -> Said {
     never(Reason::InvalidSpec, "nothing says what to run")
-}
-
-/// Keeps secret values in a Secret that goes with the Ephemeron. It is never read: this program needs no
-/// permission to read Secrets.
-async fn keep_secret(
-    client: &Client,
-    settings: &Settings,
-    ephemeron: &Ephemeron,
-    name: &str,
-    values: &BTreeMap<String, String>,
-) -> Result<(), PresetError> {
-    let api = Api::<Secret>::namespaced(client.clone(), &settings.namespace);
-    let data = values.iter().map(|(key, value)| (key.clone(), ByteString(value.clone().into_bytes())));
-    let labels = [(MANAGED_BY_LABEL, MANAGER), (NAME_LABEL, ephemeron.name())];
-    let secret = Secret {
-        metadata: ObjectMeta {
-            name: Some(name.into()),
-            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-            owner_references: Some(vec![ephemeron.owner_reference()]),
-            ..ObjectMeta::default()
-        },
-        data: Some(data.collect()),
-        ..Secret::default()
-    };
-    let failed = |error| PresetError { verb: "write the Secret", source: Box::new(error) };
-    let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
-    match api.create(&params, &secret).await {
-        Ok(_) => Ok(()),
-        // Of an attempt that got no further: what the preset says now counts.
-        Err(kube::Error::Api(status)) if status.code == 409 => {
-            let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-            api.patch(name, &params, &Patch::Merge(&secret)).await.map(drop).map_err(failed)
-        }
-        Err(error) => Err(failed(error)),
-    }
-}
-
-/// Records what the preset has said; None where the Ephemeron is gone.
-async fn record(
-    client: &Client,
-    caches: &Caches,
-    ephemeron: &Ephemeron,
-    rendered: &Rendered,
-    rendering: String,
-) -> Result<Option<Arc<Ephemeron>>, PresetError> {
-    let api = Api::<Ephemeron>::all(client.clone());
-    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-    let (name, uid) = (ephemeron.name(), &ephemeron.metadata.uid);
-    // The UID goes along: a patch for another object of this name answers 409.
-    let patch = json!({
-        "metadata": { "uid": uid }, "status": { "preset": rendered, "rendering": rendering },
-    });
-    match api.patch_status(name, &params, &Patch::Merge(patch)).await {
-        Ok(mut written) => {
-            // As in the caches: it is not needed twice.
-            written.status.iter_mut().for_each(|status| status.rendering = None);
-            Ok(Some(caches.ephemerons.wrote(written)))
-        }
-        Err(kube::Error::Api(status)) if status.code == 404 => {
-            caches.ephemerons.missing(name, uid.as_deref());
-            Ok(None)
-        }
-        Err(error) => Err(PresetError { verb: "record the answer", source: Box::new(error) }),
-    }
-}
-
-/// The recorded template, which the caches do not keep.
-async fn recall(client: &Client, ephemeron: &Ephemeron) -> Result<Option<Map<String, Value>>, PresetError> {
-    let found = Api::<Ephemeron>::all(client.clone()).get_opt(ephemeron.name()).await;
-    let found = found.map_err(|error| PresetError { verb: "read the record", source: Box::new(error) })?;
-    let found = found.filter(|found| found.metadata.uid == ephemeron.metadata.uid);
-    let text = found.and_then(|found| found.status?.rendering);
-    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 /// What a failed call means to the user.
