@@ -1,7 +1,7 @@
 //! The programs' settings: flags and environment variables, read and validated once. Their help
 //! texts are the reference.
 
-use std::{fmt, fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fmt, fs, io, path::PathBuf, process::ExitCode, time::Duration};
 
 use chrono::TimeDelta;
 use clap::{
@@ -9,7 +9,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use ephemeron_preset_host::{cache::Key, limits::Limits};
+use ephemeron_preset_host::{cache::Key, limits::Limits, secret};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         Policy, Rules, Violation, annotations::Keys, images::Images, resources::Caps, security::Level,
         template::Template,
     },
-    resource::{domain::Domain, lifetime::Lifetime, selector::Selector},
+    resource::{domain::Domain, labels, lifetime::Lifetime, selector::Selector},
 };
 
 /// Runs the controller: brings Ephemerons about, and deletes them when their time is over.
@@ -194,24 +194,19 @@ impl fmt::Debug for SecretFile {
 pub struct Values(Map<String, Value>);
 
 impl Presets {
-    fn settings(self) -> settings::Presets {
-        settings::Presets {
+    fn settings(self) -> io::Result<settings::Presets> {
+        Ok(settings::Presets {
             folders: self.folders,
             cache: self.preset_cache,
             cache_key: self.preset_cache_key,
             limits: self.limits,
-            seed: self.preset_seed.map_or_else(random, |file| file.0),
+            seed: match self.preset_seed {
+                Some(file) => file.0,
+                None => secret::random()?.into(),
+            },
             values: self.preset_values.map(|values| values.0).unwrap_or_default(),
-        }
+        })
     }
-}
-
-/// A secret that nobody knows.
-fn random() -> Vec<u8> {
-    let mut bytes = vec![0; 32];
-    // The operating system's generator fails only before it is seeded, early in the boot.
-    let _ = getrandom::fill(&mut bytes);
-    bytes
 }
 
 /// A partial pod template, and where it is.
@@ -254,9 +249,12 @@ impl Pods {
 impl Run {
     /// The controller's settings; `namespace` is the one to use where none is set, `policy` that of
     /// [`Pods`].
-    #[must_use]
-    pub fn settings(self, policy: Policy, namespace: &str) -> Settings {
-        Settings {
+    ///
+    /// # Errors
+    ///
+    /// The system has no random bytes for a seed, and none is set.
+    pub fn settings(self, policy: Policy, namespace: &str) -> io::Result<Settings> {
+        Ok(Settings {
             domain: self.domain,
             namespace: self.namespace.unwrap_or_else(|| namespace.into()),
             selector: self.selector,
@@ -271,20 +269,16 @@ impl Run {
             ready_within: TimeDelta::seconds(self.ready_within.as_secs()),
             request_timeout: self.request_timeout,
             policy,
-            presets: self.presets.settings(),
+            presets: self.presets.settings()?,
             max_lifetime: self.max_lifetime,
-        }
+        })
     }
 }
 
 /// A name as namespaces have it (RFC 1123).
 fn dns_label(text: &str) -> Result<String, String> {
-    let fits = (1..=63).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-');
     let why = "write 1 to 63 lowercase letters, digits and '-' that begin and end with a letter or digit";
-    if fits { Ok(text.into()) } else { Err(why.into()) }
+    if labels::is_dns_label(text) { Ok(text.into()) } else { Err(why.into()) }
 }
 
 /// A duration of the Gateway API (GEP-2257).

@@ -340,7 +340,7 @@ async fn work(
         .map(move |name| {
             let key = key(&name);
             let reference = ObjectRef::from_obj(&key);
-            known.apply_watcher_event(&match caches.ephemerons.get(&name) {
+            known.apply_watcher_event(&match caches.ephemerons.uid(&name) {
                 Some(_) => Event::Apply(key),
                 None => Event::Delete(key),
             });

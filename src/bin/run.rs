@@ -47,7 +47,7 @@ async fn start(options: Run, policy: Policy) -> anyhow::Result<ExitCode> {
     telemetry::init();
     let config = client::config("ephemeron-controller").await?;
     let (check, listen) = (options.check, options.listen);
-    let settings = options.settings(policy, &config.default_namespace);
+    let settings = options.settings(policy, &config.default_namespace)?;
     if check {
         let findings = controller::check::check(&settings, config).await;
         println!("{findings}");

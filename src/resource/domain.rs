@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use super::labels::is_dns_label;
+
 /// A DNS name in lower case, at most 189 characters long, so that a label of 63 and a dot fit
 /// before it (RFC 1035: 253 in all).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,13 +52,7 @@ impl FromStr for Domain {
             return Err(NotADomain::Address(text.into()));
         }
         let text = text.to_ascii_lowercase();
-        let is_label = |label: &str| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
-        match text.split('.').find(|label| !is_label(label)) {
+        match text.split('.').find(|label| !is_dns_label(label)) {
             Some(label) => Err(NotADomain::Label(label.into())),
             None => Ok(Self(text)),
         }

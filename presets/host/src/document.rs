@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::error::printable;
+use crate::{error::printable, labels::is_dns_label};
 pub use context::{Context, Seed};
 pub use json::{is_deeper, parse};
 
@@ -76,7 +76,7 @@ impl Fault {
 /// When it is not JSON within bounds, or not such a document.
 pub fn description(text: &str, depth: usize) -> Result<Description, Fault> {
     let mut document: Description = typed(text, depth)?;
-    if !is_label(&document.name) {
+    if !is_dns_label(&document.name) {
         return Err(Fault::new(
             "at /name",
             "a name has 1 to 63 of the characters a-z, 0-9 and -, and neither begins nor ends with -",
@@ -161,14 +161,6 @@ fn document<T: for<'de> Deserialize<'de>>(value: Value) -> Result<T, Fault> {
         )),
         None => Err(Fault::new("at /apiVersion", format!("it is missing; it should be {API_VERSION}"))),
     }
-}
-
-pub(crate) fn is_label(name: &str) -> bool {
-    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&name.len())
-        && name.bytes().all(inside)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }
 
 #[cfg(test)]

@@ -34,6 +34,16 @@ pub fn is_label(key: &str, value: &str) -> bool {
     prefix_fits && is_part(name) && (value.is_empty() || is_part(value))
 }
 
+/// Whether this is a DNS label (RFC 1123), as names of namespaces and presets are.
+#[must_use]
+pub fn is_dns_label(name: &str) -> bool {
+    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(inside)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
 /// The name part of a label's key, or a value that is not empty.
 fn is_part(text: &str) -> bool {
     let ends_fit = |char: Option<char>| char.is_some_and(|char| char.is_ascii_alphanumeric());

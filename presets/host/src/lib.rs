@@ -17,6 +17,7 @@
 //! | [`digest`] | which file it is |
 //! | [`error`] | what may come of a call |
 //! | [`pool`] | calls on threads of their own, shared fairly between presets |
+//! | [`secret`] | secrets that nobody knows |
 //! | [`policy`] | what a Pod may be in an installation, whoever asks for it |
 //! | [`labels`] | what may be a label, and which only the operator sets |
 //!
@@ -39,3 +40,4 @@ pub mod module;
 pub mod policy;
 pub mod pool;
 pub mod schema;
+pub mod secret;

@@ -11,8 +11,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::{fs::OFlags, process::geteuid, rand::GetRandomFlags};
+use rustix::{fs::OFlags, process::geteuid};
 use thiserror::Error;
+
+use crate::secret;
 
 /// How a file that is being written begins.
 const UNFINISHED: &str = ".new-";
@@ -20,8 +22,6 @@ const UNFINISHED: &str = ".new-";
 const ABANDONED: Duration = Duration::from_hours(1);
 /// The file of the key.
 const KEY: &str = "key";
-/// The bytes of a key.
-const KEY_SIZE: usize = 32;
 
 /// Why a file or folder is not private.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -139,11 +139,7 @@ pub(super) fn key(folder: &Path) -> io::Result<Vec<u8>> {
     if let Some(key) = known(&path)? {
         return Ok(key);
     }
-    let mut key = [0; KEY_SIZE];
-    let mut filled = 0;
-    while let Some(rest) = key.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        filled += rustix::rand::getrandom(rest, GetRandomFlags::empty())?;
-    }
+    let key = secret::random()?;
     match unfinished(&path, &[&key], |unfinished| fs::hard_link(unfinished, &path)) {
         Ok(()) => Ok(key.into()),
         // Another process has been faster.
@@ -156,8 +152,8 @@ pub(super) fn key(folder: &Path) -> io::Result<Vec<u8>> {
 
 /// The key that is there; one that others may know is removed.
 fn known(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match private_file(path, 0o077, KEY_SIZE) {
-        Ok(key) if key.len() == KEY_SIZE => Ok(Some(key)),
+    match private_file(path, 0o077, secret::SIZE) {
+        Ok(key) if key.len() == secret::SIZE => Ok(Some(key)),
         Err(Reading::Failed(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(Reading::Failed(error)) => Err(error),
         Ok(_) | Err(Reading::NotPrivate(_)) => fs::remove_file(path).map(|()| None),
@@ -224,7 +220,7 @@ mod tests {
         let made = || key(temporary.path()).expect("a key");
         let path = temporary.path().join(KEY);
         let first = made();
-        assert_eq!((first.len(), made()), (KEY_SIZE, first.clone()));
+        assert_eq!((first.len(), made()), (secret::SIZE, first.clone()));
         assert_eq!(fs::metadata(&path).expect("a file").mode() & 0o777, 0o600);
         mode(&path, 0o640);
         let second = made();

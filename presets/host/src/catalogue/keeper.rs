@@ -21,8 +21,8 @@ use crate::{
     audit::Incompatible,
     compile::CompileError,
     digest::Digest,
-    document::is_label,
     inspect::{self, Checks, Inspection},
+    labels::is_dns_label,
     loader::Loader,
     module::Module,
 };
@@ -173,7 +173,7 @@ impl Keeper {
                 return None;
             }
         };
-        if !is_label(&key.1) {
+        if !is_dns_label(&key.1) {
             file.failed(true, "its name cannot be asked for: a name has 1 to 63 of the characters a-z, 0-9 and -, and neither begins nor ends with -".into());
             file.stamp = Some(Ok(stamp));
             return None;
