@@ -30,3 +30,12 @@ pub async fn config(program: &str) -> Result<kube::Config, NoConfiguration> {
     }
     Ok(config)
 }
+
+/// The innermost message of an error: the outer ones only repeat that a request failed.
+pub fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

@@ -2,7 +2,6 @@
 
 mod apply;
 mod attempts;
-mod cache;
 mod caches;
 pub mod check;
 mod choosing;
@@ -40,7 +39,6 @@ mod status;
 mod target;
 mod telling;
 mod template;
-mod trouble;
 mod validate;
 
 use std::{
@@ -84,7 +82,7 @@ use routing::Routing;
 use settings::Settings;
 use telling::Teller;
 
-use crate::{health::Readiness, resource::Ephemeron};
+use crate::{client::root_cause, health::Readiness, resource::Ephemeron};
 
 /// Reconciles that run at once; each is bounded by [`TIMEOUT`].
 const CONCURRENCY: u16 = 100;
@@ -296,7 +294,7 @@ async fn reach(client: &Client) -> bool {
     loop {
         let error = match time::timeout(TIMEOUT, gateway_api::is_served(client)).await {
             Ok(Ok(served)) => return served,
-            Ok(Err(error)) => trouble::root_cause(&error),
+            Ok(Err(error)) => root_cause(&error),
             Err(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
         };
         if error != told {

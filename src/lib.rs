@@ -5,6 +5,7 @@
 //! | [`resource`] | the custom resource, its conditions, and every label and annotation key of ours |
 //! | [`policy`] | what a Pod may be in an installation: template, images, caps, Pod Security (`presets/host`) |
 //! | [`controller`] | brings Ephemerons about, and deletes them when their time is over |
+//! | [`cache`] | what the watches have shown of a kind of object |
 //! | [`config`] | the programs' flags and variables |
 //! | [`client`] | how the programs find the API server |
 //! | [`health`] | a program's own HTTP server: is it alive and ready, and its metrics |
@@ -15,7 +16,8 @@
 //! ```text
 //! bin        -> everything
 //! config     -> controller::settings, health, policy, resource
-//! controller -> health, policy, resource
+//! controller -> cache, client, health, policy, resource
+//! cache      -> client, health
 //! resource, client, health, telemetry -> nothing in the crate
 //! ```
 //!
@@ -23,6 +25,7 @@
 //! `validate`, `drift`) have neither a client nor a clock nor a runtime in them; `tests/structure.rs`
 //! checks both rules.
 
+pub mod cache;
 pub mod client;
 pub mod config;
 pub mod controller;

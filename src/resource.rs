@@ -4,6 +4,7 @@ pub mod conditions;
 pub mod domain;
 pub mod lifetime;
 pub mod parameters;
+pub mod phase;
 pub mod reasons;
 pub mod reference;
 mod schema;

@@ -27,13 +27,12 @@ use read::{
 
 use super::{
     attempts,
-    cache::{self, Cache},
     metrics::Metrics,
     ownership::{Whose, whose},
     settings::Settings,
-    trouble::Trouble,
 };
 use crate::{
+    cache::{self, Cache, Trouble},
     health::Readiness,
     resource::{Ephemeron, MANAGED_BY_LABEL, MANAGER},
 };
@@ -366,7 +365,7 @@ impl Watches<'_> {
             }
         };
         let (metrics, readiness) = (Arc::clone(&self.listeners.metrics), self.listeners.readiness.clone());
-        let trouble = Trouble::new(K::kind(&()).into_owned(), metrics, readiness);
+        let trouble = Trouble::new("controller", K::kind(&()).into_owned(), metrics, readiness);
         self.tasks.spawn(cache::keep(Arc::clone(cache), api, config, start, changed, trouble));
     }
 }

@@ -30,9 +30,8 @@ use super::{
     permissions::{PERMISSIONS, Permission},
     routing::{self, Offer, Routing},
     settings::{ProbeChoice, Settings},
-    trouble::root_cause,
 };
-use crate::{policy::security::Level, resource::Ephemeron};
+use crate::{client::root_cause, policy::security::Level, resource::Ephemeron};
 
 /// The label by which a namespace has Pods checked
 /// (<https://kubernetes.io/docs/concepts/security/pod-security-admission/>).

@@ -24,6 +24,8 @@ use prometheus_client::{
 pub use labels::{Asked, Ended, Failure, Held, Kind, Phase, PresetFile};
 use labels::{By, Outcome};
 
+use crate::cache::Counts;
+
 /// Seconds of a reconcile: mostly of requests to the API server; each is cut off at 30 s.
 const RECONCILE: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 30.0];
 /// Seconds after the end at which an Ephemeron was deleted.
@@ -200,16 +202,6 @@ impl Metrics {
         self.clock_skew.set(seconds);
     }
 
-    /// A watch failed.
-    pub fn watch_failed(&self, kind: Kind) {
-        self.watch_failures.get_or_create(&[("kind", kind)]).inc();
-    }
-
-    /// An object was skipped since it cannot be read.
-    pub fn unreadable(&self, kind: Kind) {
-        self.unreadable.get_or_create(&[("kind", kind)]).inc();
-    }
-
     /// A Pod was made again.
     pub fn pod_replaced(&self) {
         self.pods_replaced.inc();
@@ -269,6 +261,16 @@ impl Collector for Phases {
             ConstGauge::new(i64::from(count)).encode(family.encode_family(&[("phase", phase)])?)?;
         }
         Ok(())
+    }
+}
+
+impl Counts for Metrics {
+    fn watch_failed(&self, kind: &str) {
+        self.watch_failures.get_or_create(&[("kind", Kind::of(kind))]).inc();
+    }
+
+    fn unreadable(&self, kind: &str) {
+        self.unreadable.get_or_create(&[("kind", Kind::of(kind))]).inc();
     }
 }
 

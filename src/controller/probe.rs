@@ -19,7 +19,8 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{caches::Listeners, insecure, trouble::root_cause};
+use super::{caches::Listeners, insecure};
+use crate::client::root_cause;
 
 /// What to ask for, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ const STARTING: &str = "starting";
 
 /// What stands in the way of a program's work: one line per subject. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, String>>>);
+pub struct Readiness(Arc<Mutex<BTreeMap<String, String>>>);
 
 impl Readiness {
     /// Of a program that starts; `awaits` says for what it waits. It is not ready until [`Self::started`].
@@ -28,14 +28,14 @@ impl Readiness {
 
     /// Something stands in the way; `line` says what, and what to do about it. It replaces what was
     /// said of the same subject before.
-    pub fn lacks(&self, subject: &'static str, line: impl Into<String>) {
+    pub fn lacks(&self, subject: &str, line: impl Into<String>) {
         // One line each: a message from elsewhere may have more.
         let line = line.into().split_whitespace().collect::<Vec<_>>().join(" ");
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(subject, line);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(subject.into(), line);
     }
 
     /// Nothing is wrong with this subject any more.
-    pub fn has(&self, subject: &'static str) {
+    pub fn has(&self, subject: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(subject);
     }
 

@@ -23,8 +23,8 @@ use serde_json::json;
 
 use super::{Child, mending::Mending};
 use crate::{
+    cache::Cache,
     controller::{
-        cache::Cache,
         drift::{Repair, has_all},
         ownership::{Whose, whose},
     },

@@ -3,10 +3,7 @@
 use chrono::{DateTime, Utc};
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
-use crate::resource::{
-    Ephemeron,
-    conditions::{self, Reason},
-};
+use crate::resource::{Ephemeron, conditions::Reason, phase};
 
 /// An enum that is a label's value, its values as they are written, and all of them.
 macro_rules! label {
@@ -172,22 +169,14 @@ impl Kind {
 }
 
 impl Phase {
-    /// The phase that an Ephemeron is in, as its status has it.
+    /// The phase that an Ephemeron is in at a time; `end` is when its time is over.
     #[must_use]
     pub fn of(ephemeron: &Ephemeron, end: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
-        let is_over = end.is_some_and(|end| end <= now);
-        if is_over || ephemeron.metadata.deletion_timestamp.is_some() {
-            return Self::Expiring;
-        }
-        let conditions = ephemeron.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        let available = conditions::find(conditions, conditions::AVAILABLE);
-        let reason = available.and_then(|condition| condition.reason.as_deref());
-        match available {
-            Some(condition) if condition.status == "True" => Self::Available,
-            _ if Reason::ALL.iter().any(|one| one.is_trouble && Some(one.reason.as_str()) == reason) => {
-                Self::Failing
-            }
-            _ => Self::Pending,
+        match phase::Phase::of(ephemeron, end, now) {
+            phase::Phase::Pending => Self::Pending,
+            phase::Phase::Available => Self::Available,
+            phase::Phase::Failing => Self::Failing,
+            phase::Phase::Expiring => Self::Expiring,
         }
     }
 }

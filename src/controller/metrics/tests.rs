@@ -31,9 +31,9 @@ fn used() -> String {
     metrics.available(Duration::from_millis(700));
     metrics.expiry_held(Held::Clock, true);
     metrics.clock_skew(-40.5);
-    metrics.watch_failed(Kind::Pod);
-    metrics.unreadable(Kind::of("HTTPRoute"));
-    metrics.unreadable(Kind::of("Secret"));
+    metrics.watch_failed("Pod");
+    metrics.unreadable("HTTPRoute");
+    metrics.unreadable("Secret");
     metrics.pod_replaced();
     metrics.count_phases(|| [Phase::Available, Phase::Pending, Phase::Available]);
     // A release must not change the snapshot.

@@ -7,33 +7,44 @@ use kube::{
     runtime::watcher::{Error, Event},
 };
 
-use super::metrics::{Kind, Metrics};
-use crate::health::Readiness;
+use crate::{client::root_cause, health::Readiness};
+
+/// Counts what goes wrong with watches, by the kind of object.
+pub trait Counts: Send + Sync {
+    /// A watch failed.
+    fn watch_failed(&self, kind: &str);
+    /// An object was skipped since it cannot be read.
+    fn unreadable(&self, kind: &str);
+}
 
 /// The trouble that one watch is in.
 pub struct Trouble {
+    program: &'static str,
     kind: String,
     told: Option<String>,
-    metrics: Arc<Metrics>,
+    counts: Arc<dyn Counts>,
     readiness: Readiness,
+    insists: bool,
 }
 
 impl Trouble {
-    /// For the watch of this kind.
-    pub fn new(kind: String, metrics: Arc<Metrics>, readiness: Readiness) -> Self {
-        Self { kind, told: None, metrics, readiness }
+    /// For the watch of this kind by `program`, `controller` or `api`.
+    pub fn new(program: &'static str, kind: String, counts: Arc<dyn Counts>, readiness: Readiness) -> Self {
+        Self { program, kind, told: None, counts, readiness, insists: false }
     }
 
-    fn label(&self) -> Kind {
-        Kind::of(&self.kind)
+    /// The program is not ready either while the watch, once begun, does not go on.
+    #[must_use]
+    pub fn insisting(self) -> Self {
+        Self { insists: true, ..self }
     }
 
     /// Tells an error, unless it is the one that was told last.
     pub fn report(&mut self, error: &Error) {
-        let Some(message) = explain(&self.kind, error) else { return };
-        self.metrics.watch_failed(self.label());
-        if matches!(error, Error::InitialListFailed(_)) {
-            self.readiness.lacks(self.label().as_str(), message.clone());
+        let Some(message) = explain(self.program, &self.kind, error) else { return };
+        self.counts.watch_failed(&self.kind);
+        if self.insists || matches!(error, Error::InitialListFailed(_)) {
+            self.readiness.lacks(&self.kind, message.clone());
         }
         if self.told.as_ref() != Some(&message) {
             tracing::warn!("{message}; trying again");
@@ -44,14 +55,14 @@ impl Trouble {
     /// Tells that the watch works again.
     pub fn over<K>(&mut self, event: &Event<K>) {
         if !matches!(event, Event::Init) && self.told.take().is_some() {
-            self.readiness.has(self.label().as_str());
+            self.readiness.has(&self.kind);
             tracing::info!("{} can be read now", self.kind);
         }
     }
 
     /// Tells of an object that cannot be read.
     pub fn unreadable(&self, object: &InvalidObject) {
-        self.metrics.unreadable(self.label());
+        self.counts.unreadable(&self.kind);
         tracing::warn!(
             kind = self.kind,
             name = object.metadata.name.as_deref().unwrap_or_default(),
@@ -62,7 +73,7 @@ impl Trouble {
 }
 
 /// What happened and what to do; None for what is part of a watch's normal life.
-fn explain(kind: &str, error: &Error) -> Option<String> {
+fn explain(program: &str, kind: &str, error: &Error) -> Option<String> {
     let (Error::InitialListFailed(cause) | Error::WatchStartFailed(cause) | Error::WatchFailed(cause)) =
         error
     else {
@@ -71,8 +82,9 @@ fn explain(kind: &str, error: &Error) -> Option<String> {
     };
     Some(match cause {
         kube::Error::Api(status) if status.code == 403 => format!(
-            "no permission to watch {kind}: {}; apply k8s/controller/sa.yaml, or see what is missing with `run --check`",
-            status.message
+            "no permission to watch {kind}: {}; apply k8s/{program}/sa.yaml{}",
+            status.message,
+            if program == "controller" { ", or see what is missing with `run --check`" } else { "" }
         ),
         kube::Error::Api(status) if status.code == 404 => match kind {
             "Ephemeron" => "the custom resource definition ephemerons.qualified.io is not installed: \
@@ -91,13 +103,4 @@ fn explain(kind: &str, error: &Error) -> Option<String> {
         // kind says which of them suffers.
         error => format!("the watch of {kind} has no connection to the API server: {}", root_cause(error)),
     })
-}
-
-/// The innermost message of an error: the outer ones only repeat that a request failed.
-pub fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -2,6 +2,7 @@
 
 mod guard;
 mod kept;
+mod trouble;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,14 +26,14 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
-use super::trouble::Trouble;
 pub use guard::Guard;
 use kept::Kept;
+pub use trouble::{Counts, Trouble};
 
 /// Objects of one kind by their key, kept up to date by a watch: the name, or namespace/name where
 /// the cache spans namespaces.
 ///
-/// Answers to our own writes are taken in at once ([`Cache::wrote`]), so that a reconcile never
+/// Answers to our own writes are taken in at once ([`Cache::wrote`]), so that nobody
 /// acts on a state from before its own last write. The newer of the two wins: resource versions of
 /// one kind can be compared as numbers (KEP-5504).
 #[derive(Debug)]
