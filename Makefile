@@ -48,11 +48,14 @@ lint: ## format, clippy, go vet, shellcheck, and cargo-deny where it is installe
 	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; test -z "$$(gofmt -l . | tee /dev/stderr)"; go vet ./...); done
 	shellcheck -x $(SCRIPTS)
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; else echo "cargo-deny is not installed: left out (cargo install --locked cargo-deny)"; fi
-generate: ## write what is made from the code: k8s/ephemerons.yaml, docs/reference/conditions.md
+generate: ## write what is made from the code: k8s/ephemerons.yaml, docs/reference/conditions.md, openapi/openapi.json
 	$(CARGO) run --locked --quiet --bin crd > k8s/ephemerons.yaml.new
 	mv k8s/ephemerons.yaml.new k8s/ephemerons.yaml
 	$(CARGO) run --locked --quiet --example conditions > docs/reference/conditions.md.new
 	mv docs/reference/conditions.md.new docs/reference/conditions.md
+	mkdir -p openapi
+	$(CARGO) run --locked --quiet --bin api -- --spec > openapi/openapi.json.new
+	mv openapi/openapi.json.new openapi/openapi.json
 
 bench: ## measure the controller on a real Kubernetes on this machine (root), and presets
 	tests/cluster/cluster up --add-ons traefik,contour,kwok

@@ -131,6 +131,18 @@ impl<K: Kind> Cache<K> {
         kept.iter().filter_map(Kept::read).collect()
     }
 
+    /// The keys of a group's objects, in order.
+    pub fn members(&self, group: &str) -> Vec<String> {
+        let mut members = self.state().members.get(group).cloned().unwrap_or_default();
+        members.sort_unstable();
+        members
+    }
+
+    /// How many objects a group has.
+    pub fn size(&self, group: &str) -> usize {
+        self.state().members.get(group).map_or(0, Vec::len)
+    }
+
     /// The object of this name.
     pub fn get(&self, name: &str) -> Option<Arc<K>> {
         let kept = self.state().objects.get(name).cloned()?;

@@ -1,6 +1,9 @@
 //! The programs' settings: flags and environment variables, read and validated once. Their help
 //! texts are the reference.
 
+mod api;
+mod file;
+
 use std::{fmt, fs, io, path::PathBuf, process::ExitCode, time::Duration};
 
 use chrono::TimeDelta;
@@ -21,6 +24,8 @@ use crate::{
     },
     resource::{domain::Domain, labels, lifetime::Lifetime, selector::Selector},
 };
+
+pub use api::Api;
 
 /// Runs the controller: brings Ephemerons about, and deletes them when their time is over.
 #[derive(Debug, Parser)]

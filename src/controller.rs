@@ -38,7 +38,7 @@ mod simulation;
 mod status;
 mod target;
 mod telling;
-mod template;
+pub mod template;
 mod validate;
 
 use std::{

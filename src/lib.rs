@@ -25,6 +25,7 @@
 //! `validate`, `drift`) have neither a client nor a clock nor a runtime in them; `tests/structure.rs`
 //! checks both rules.
 
+pub mod api;
 pub mod cache;
 pub mod client;
 pub mod config;

@@ -30,6 +30,15 @@ pub const HOST_ANNOTATION: &str = "host";
 pub const MANAGER: &str = "ephemeron";
 /// Annotation with the user that an Ephemeron was created for, as `{uid}.{app}`.
 pub const CREATED_BY_ANNOTATION: &str = "ephemerons.qualified.io/created-by";
+/// Label with the same user, so that the Ephemerons of one can be listed.
+pub const USER_LABEL: &str = "ephemerons.qualified.io/user";
+/// Label with the backend that an Ephemeron was created by.
+pub const APP_LABEL: &str = "ephemerons.qualified.io/app";
+/// Annotation with the preset that `spec.service` was written from.
+pub const PRESET_ANNOTATION: &str = "ephemerons.qualified.io/preset";
+/// Annotation with the fingerprint of the request that an Ephemeron was created by, so that it is known
+/// when it comes again.
+pub const REQUEST_ANNOTATION: &str = "ephemerons.qualified.io/request";
 /// Annotation of an Ingress: the keys of the others that came of `spec.service.ingressAnnotations`, with
 /// spaces between them, so that one that is taken out there goes here, too.
 pub const INGRESS_ANNOTATIONS_ANNOTATION: &str = "ephemerons.qualified.io/ingress-annotations";

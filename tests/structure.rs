@@ -6,9 +6,10 @@ use std::{fs, path::Path};
 
 /// A room, and what it may import of the crate.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("api", &["api", "cache", "client", "controller::settings", "controller::template", "health", "policy", "resource"]),
     ("cache", &["client", "health"]),
     ("client", &[]),
-    ("config", &["controller::settings", "health", "policy", "resource"]),
+    ("config", &["api::settings", "controller::settings", "health", "policy", "resource"]),
     ("controller", &["cache", "client", "controller", "health", "policy", "resource"]),
     ("health", &[]),
     ("../presets/host/src/policy", &["labels", "policy"]),

@@ -1,0 +1,189 @@
+//! What all answers have: the request's id, one form of errors, and a line in the log.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use data_encoding::BASE32_NOPAD;
+use ephemeron_preset_host::secret;
+use futures::FutureExt as _;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use poem::{
+    Endpoint, EndpointExt as _, Error, Request, Response, Result, Route,
+    error::{MethodNotAllowedError, NotFoundError},
+    get,
+    middleware::Cors,
+};
+use poem_openapi::{
+    OperationId,
+    error::{AuthorizationError, ParseParamError, ParsePathError},
+};
+
+use super::{
+    Api,
+    caller::Who,
+    document::{self, Allowed},
+    problem::Problem,
+};
+
+/// The header with the request's id, in requests and answers.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id of a caller's own that is kept.
+const LONGEST_ID: usize = 64;
+/// What a browser may do with the page of Swagger UI, whose scripts and styles are in it.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+     img-src data:; connect-src *; font-src data:; form-action 'none'; frame-ancestors 'none'; base-uri 'none'";
+
+/// All that is served, as one endpoint.
+pub fn endpoint(api: Arc<Api>) -> impl Endpoint<Output = Response> {
+    let service = document::service();
+    let (text, page) = (document::text(), service.swagger_ui_html());
+    let allowed = Allowed::of(&text);
+    let text = bytes::Bytes::from(text);
+    let document = poem::endpoint::make_sync(move |_| {
+        Response::builder().content_type("application/json").body(text.clone())
+    });
+    let page = bytes::Bytes::from(page);
+    let docs = poem::endpoint::make_sync(move |_| {
+        let answer = Response::builder().content_type("text/html; charset=utf-8");
+        answer.header(header::CONTENT_SECURITY_POLICY, PAGE_POLICY).body(page.clone())
+    });
+    let routes =
+        Route::new().at("/openapi.json", get(document)).at("/docs", get(docs)).nest_no_strip("/", service);
+    let cors = cors(api.settings.origins.as_deref());
+    Answering { inner: routes.with(cors).data(Arc::clone(&api)).map_to_response(), api, allowed }
+}
+
+/// Browsers may call from these origins; tokens go in a header, never in cookies.
+fn cors(origins: Option<&[String]>) -> Cors {
+    let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
+    let headers = [header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")];
+    let cors = Cors::new()
+        .allow_methods(methods)
+        .allow_headers(headers)
+        .expose_headers([REQUEST_ID, header::RETRY_AFTER, header::LOCATION]);
+    match origins {
+        None => cors.allow_origins_fn(|_| true).allow_credentials(false),
+        Some(origins) => {
+            let origins = origins.to_vec();
+            cors.allow_origins_fn(move |asked| origins.iter().any(|one| one == asked)).allow_credentials(false)
+        }
+    }
+}
+
+struct Answering<E> {
+    inner: E,
+    api: Arc<Api>,
+    allowed: Allowed,
+}
+
+impl<E: Endpoint<Output = Response>> Endpoint for Answering<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        let begun = Instant::now();
+        let id = request_id(&request);
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let who = Who::default();
+        request.set_data(who.clone());
+        let outcome = AssertUnwindSafe(self.inner.call(request)).catch_unwind().await;
+        let (mut response, operation) = match outcome {
+            Ok(Ok(response)) => {
+                let operation = response.data::<OperationId>().copied();
+                (response, operation)
+            }
+            Ok(Err(error)) => {
+                let operation = error.data::<OperationId>().copied();
+                let problem = problem(&error, &path);
+                let is_wrong_method = problem.status == StatusCode::METHOD_NOT_ALLOWED;
+                let mut response = match error.is_from_response() {
+                    true => error.into_response(),
+                    false => problem.response(Some(&id)),
+                };
+                if is_wrong_method && let Ok(allowed) = HeaderValue::try_from(self.allowed.at(&path)) {
+                    response.headers_mut().insert(header::ALLOW, allowed);
+                }
+                (response, operation)
+            }
+            // The panic itself is a line of the log already.
+            Err(_) => (Problem::internal().response(Some(&id)), None),
+        };
+        let headers = response.headers_mut();
+        if let Ok(value) = HeaderValue::try_from(&id) {
+            headers.insert(REQUEST_ID, value);
+        }
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        if *self.api.stopping.borrow() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let (status, time) = (response.status().as_u16(), begun.elapsed());
+        let operation = operation.map_or("none", |OperationId(name)| name);
+        let waits = response.data::<Waited>().is_some();
+        self.api.metrics.answered(operation, status, (!waits).then_some(time));
+        let who = who.0.get();
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        if status >= 500 {
+            tracing::warn!(request = id, %method, path = shown(&path), operation, status, ms, who, "request failed");
+        } else {
+            tracing::info!(request = id, %method, path = shown(&path), operation, status, ms, who, "request");
+        }
+        Ok(response)
+    }
+}
+
+/// The answer took as long as its caller wanted: it says nothing of how quick the program is.
+#[derive(Clone, Copy, Debug)]
+pub struct Waited;
+
+/// The caller's own id, where it is fit for a log, or another.
+fn request_id(request: &Request) -> String {
+    let is_fit = |id: &&str| {
+        !id.is_empty()
+            && id.len() <= LONGEST_ID
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    };
+    match request.header(REQUEST_ID).filter(is_fit) {
+        Some(id) => id.to_owned(),
+        None => {
+            let random = secret::random().unwrap_or_default();
+            BASE32_NOPAD.encode(random.get(..10).unwrap_or_default()).to_ascii_lowercase()
+        }
+    }
+}
+
+/// A path as a log can hold it.
+fn shown(path: &str) -> &str {
+    path.get(..256).unwrap_or(path)
+}
+
+/// What an error means to its caller: one form for ours and for those of the libraries.
+fn problem(error: &Error, path: &str) -> Problem {
+    if let Some(problem) = error.downcast_ref::<Problem>() {
+        return problem.clone();
+    }
+    if error.is::<NotFoundError>() {
+        return Problem::not_found(format!("there is nothing at {}: /docs says what there is", shown(path)));
+    }
+    if error.is::<MethodNotAllowedError>() {
+        return Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this method is not for this path: /docs says which are",
+        );
+    }
+    if error.is::<AuthorizationError>() {
+        return Problem::unauthorized(
+            "a token is needed: get one by POST /auth, and send it as the header Authorization: Bearer TOKEN",
+        );
+    }
+    if let Some(bad) = error.downcast_ref::<ParseParamError>() {
+        return Problem::bad_request(format!("{} cannot be read: {}", bad.name, bad.reason));
+    }
+    if let Some(bad) = error.downcast_ref::<ParsePathError>() {
+        return Problem::bad_request(format!("{} cannot be read: {}", bad.name, bad.reason));
+    }
+    let status = error.status();
+    if status.is_server_error() {
+        tracing::error!(%error, "a request failed in a way that is not known");
+        return Problem::internal();
+    }
+    Problem::new(status, error.to_string())
+}

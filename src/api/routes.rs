@@ -1,0 +1,33 @@
+//! The operations: one file per resource.
+
+mod auth;
+mod bulk;
+mod events;
+mod logs;
+mod presets;
+mod services;
+
+use poem_openapi::Tags;
+
+pub use auth::Auth;
+pub use bulk::Bulk;
+pub use events::Events;
+pub use logs::Logs;
+pub use presets::Presets;
+pub use services::Services;
+
+/// What operations are about.
+#[derive(Tags)]
+enum Tag {
+    /// Who calls.
+    Auth,
+    /// Services that live for a while.
+    Services,
+    /// What can be asked for.
+    Presets,
+    /// What a backend itself does with all services of its users.
+    Backend,
+}
+
+/// The objects of requests that have no fields but those of the document.
+pub const CLOSED: &[&str] = &["Login", "AppLogin", "NewService", "NewEnd", "Preview"];

@@ -1,0 +1,155 @@
+//! Connections to the REST API: how many, how slow they may be, and how they end.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::uri::Scheme;
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use poem::{
+    Addr, Endpoint, EndpointExt as _, Response,
+    web::{LocalAddr, RemoteAddr},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time,
+};
+
+use super::{Api, answers};
+
+/// In which a request's head must have come, and the next one on the same connection.
+const HEAD: Duration = Duration::from_secs(30);
+/// Bytes of a request's head.
+const MAX_HEAD: usize = 32 * 1024;
+/// Headers of a request.
+const MAX_HEADERS: usize = 100;
+/// Between attempts to accept a connection, where the system has no room for one.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long requests may go on that came before the end.
+const LAST: Duration = Duration::from_secs(20);
+
+/// The address cannot be listened at.
+#[derive(Debug, thiserror::Error)]
+#[error("the API cannot listen at {0}: {1}; set EPHEMERON_API_LISTEN (or --api-listen) to another address or port")]
+pub struct CannotListen(SocketAddr, io::Error);
+
+/// Takes the port.
+///
+/// # Errors
+///
+/// It is taken, or may not be used, or the address is not one of this machine.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, CannotListen> {
+    let listener = match TcpListener::bind(address).await {
+        // Without IPv6, all addresses are those of IPv4.
+        Err(error)
+            if address.is_ipv6()
+                && address.ip().is_unspecified()
+                && error.kind() != io::ErrorKind::AddrInUse =>
+        {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    };
+    let listener = listener.map_err(|error| CannotListen(address, error))?;
+    let address = listener.local_addr().map_err(|error| CannotListen(address, error))?;
+    tracing::info!(%address, "the REST API is served, its document at /openapi.json and Swagger UI at /docs");
+    Ok(listener)
+}
+
+/// Serves until `shutdown` resolves. Then who waits is told to come back, and for a while connections are
+/// still accepted, since it takes time until everybody knows that they should go elsewhere.
+pub async fn serve(
+    listener: TcpListener,
+    api: Arc<Api>,
+    stop: watch::Sender<bool>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
+    let drain = api.settings.drain;
+    let permits = Arc::new(Semaphore::new(api.settings.connections));
+    let endpoint = Arc::new(answers::endpoint(Arc::clone(&api)).map_to_response());
+    let mut connections = JoinSet::new();
+    let (close, closing) = watch::channel(false);
+    let mut end = std::pin::pin!(async {
+        shutdown.await;
+        stop.send_replace(true);
+        tracing::info!(?drain, "stopping: who waits is told to come back");
+        time::sleep(drain).await;
+    });
+    loop {
+        while connections.try_join_next().is_some() {}
+        let accepted = async {
+            // The semaphore is never closed.
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (listener.accept().await, permit)
+        };
+        let (accepted, permit) = tokio::select! {
+            () = &mut end => break,
+            accepted = accepted => accepted,
+        };
+        match accepted {
+            Ok((stream, remote)) => {
+                let (endpoint, closing) = (Arc::clone(&endpoint), closing.clone());
+                let open = api.metrics.connection();
+                connections.spawn(async move {
+                    let _held = (permit, open);
+                    answer(stream, remote, endpoint, closing).await;
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a connection was not accepted");
+                time::sleep(PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    close.send_replace(true);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if time::timeout(LAST, all).await.is_err() {
+        tracing::warn!("requests that did not end within {LAST:?} are cut off");
+    }
+}
+
+async fn answer(
+    stream: TcpStream,
+    remote: SocketAddr,
+    endpoint: Arc<impl Endpoint<Output = Response> + 'static>,
+    mut closing: watch::Receiver<bool>,
+) {
+    // Small answers go at once.
+    let _ = stream.set_nodelay(true);
+    let local = stream.local_addr().map_or_else(|_| LocalAddr::default(), |at| LocalAddr(Addr::SocketAddr(at)));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let endpoint = Arc::clone(&endpoint);
+        let remote = RemoteAddr(Addr::SocketAddr(remote));
+        let request = poem::Request::from((request, local.clone(), remote, Scheme::HTTP));
+        async move {
+            let response = match endpoint.call(request).await {
+                Ok(response) => response,
+                Err(error) => error.into_response(),
+            };
+            Ok::<_, Infallible>(http::Response::from(response))
+        }
+    });
+    let connection = http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    // Whoever asked may go away, or be too slow: that is no trouble of ours.
+    tokio::select! {
+        _ = &mut connection => return,
+        _ = closing.wait_for(|closing| *closing) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
