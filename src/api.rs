@@ -3,10 +3,10 @@
 //! | room | what lives in it |
 //! | --- | --- |
 //! | [`routes`] | the operations: one file per resource |
-//! | [`problem`], [`body`], [`time`], [`view`] | what requests and answers are made of |
+//! | [`problem`], [`body`], [`json`], [`time`], [`view`] | what requests and answers are made of |
 //! | [`token`], [`caller`], [`keeper`] | who calls: tokens, callers, and those who guess keys |
 //! | [`directory`], [`changes`] | the services as a watch has shown them, and who is told of changes |
-//! | [`creating`], [`extending`], [`lifetime`], [`id`] | what is written, and on which conditions |
+//! | [`creating`], [`extending`], [`deleting`], [`bulk`], [`lifetime`], [`id`] | what is written, and on which conditions |
 //! | [`requests`] | the only place that asks the API server |
 //! | [`catalogue`] | the presets |
 //! | [`answers`] | what all answers have: an id, one form of errors, a line in the log |
@@ -14,14 +14,17 @@
 
 pub mod answers;
 pub mod body;
+pub mod bulk;
 pub mod caller;
 pub mod catalogue;
 pub mod changes;
 pub mod creating;
+pub mod deleting;
 pub mod directory;
 pub mod document;
 pub mod extending;
 pub mod id;
+pub mod json;
 pub mod keeper;
 pub mod lifetime;
 pub mod metrics;

@@ -104,6 +104,7 @@ impl<K: Kind> Cache<K> {
     }
 
     /// The same cache, which drops what is never read before it keeps an object.
+    #[must_use]
     pub fn pruned(self, prune: fn(&mut K)) -> Self {
         Self { prune, ..self }
     }

@@ -56,15 +56,17 @@ pub fn endpoint(api: Arc<Api>) -> impl Endpoint<Output = Response> {
 fn cors(origins: Option<&[String]>) -> Cors {
     let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
     let headers = [header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")];
-    let cors = Cors::new()
-        .allow_methods(methods)
-        .allow_headers(headers)
-        .expose_headers([REQUEST_ID, header::RETRY_AFTER, header::LOCATION]);
+    let cors = Cors::new().allow_methods(methods).allow_headers(headers).expose_headers([
+        REQUEST_ID,
+        header::RETRY_AFTER,
+        header::LOCATION,
+    ]);
     match origins {
         None => cors.allow_origins_fn(|_| true).allow_credentials(false),
         Some(origins) => {
             let origins = origins.to_vec();
-            cors.allow_origins_fn(move |asked| origins.iter().any(|one| one == asked)).allow_credentials(false)
+            cors.allow_origins_fn(move |asked| origins.iter().any(|one| one == asked))
+                .allow_credentials(false)
         }
     }
 }
@@ -94,9 +96,10 @@ impl<E: Endpoint<Output = Response>> Endpoint for Answering<E> {
                 let operation = error.data::<OperationId>().copied();
                 let problem = problem(&error, &path);
                 let is_wrong_method = problem.status == StatusCode::METHOD_NOT_ALLOWED;
-                let mut response = match error.is_from_response() {
-                    true => error.into_response(),
-                    false => problem.response(Some(&id)),
+                let mut response = if error.is_from_response() {
+                    error.into_response()
+                } else {
+                    problem.response(Some(&id))
                 };
                 if is_wrong_method && let Ok(allowed) = HeaderValue::try_from(self.allowed.at(&path)) {
                     response.headers_mut().insert(header::ALLOW, allowed);
@@ -141,13 +144,11 @@ fn request_id(request: &Request) -> String {
             && id.len() <= LONGEST_ID
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
     };
-    match request.header(REQUEST_ID).filter(is_fit) {
-        Some(id) => id.to_owned(),
-        None => {
-            let random = secret::random().unwrap_or_default();
-            BASE32_NOPAD.encode(random.get(..10).unwrap_or_default()).to_ascii_lowercase()
-        }
+    if let Some(id) = request.header(REQUEST_ID).filter(is_fit) {
+        return id.to_owned();
     }
+    let random = secret::random().unwrap_or_default();
+    BASE32_NOPAD.encode(random.get(..10).unwrap_or_default()).to_ascii_lowercase()
 }
 
 /// A path as a log can hold it.

@@ -35,6 +35,7 @@ pub struct User {
     pub group: Option<String>,
 }
 
+#[expect(clippy::unused_async, reason = "a checker is asynchronous")]
 async fn check(request: &Request, bearer: Bearer) -> poem::Result<Caller> {
     let api = request.data::<Arc<Api>>().ok_or_else(Problem::internal)?;
     let caller = Caller::of(api, &bearer.token).map_err(Problem::unauthorized)?;
@@ -57,7 +58,8 @@ impl Caller {
             Subject::User { user, group, app } => (app, Some(User { name: user, group })),
         };
         let known = api.settings.apps.get(&app).cloned();
-        let app = known.ok_or_else(|| format!("the token is of the app {app:?}, which is not known any more"))?;
+        let app =
+            known.ok_or_else(|| format!("the token is of the app {app:?}, which is not known any more"))?;
         Ok(Self { app, user, expires: token.expires })
     }
 

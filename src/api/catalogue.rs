@@ -1,11 +1,7 @@
 //! What can be asked for: the services of EPHEMERON_CONFIG and the modules of the folders, under one set of
 //! names. In a clash the configuration wins.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ephemeron_preset_host::{
     catalogue::{self, Absent, Entry, OpenError, Options, RenderError, State},
@@ -108,7 +104,9 @@ impl Catalogue {
                     if let catalogue::Change::Served { name, .. } = change
                         && named.contains(name)
                     {
-                        tracing::warn!("the module {name} is not used: EPHEMERON_CONFIG has a preset of this name");
+                        tracing::warn!(
+                            "the module {name} is not used: EPHEMERON_CONFIG has a preset of this name"
+                        );
                     }
                 }),
             }
@@ -119,7 +117,9 @@ impl Catalogue {
             Some(match catalogue::Catalogue::open(options(settings.cache.clone())) {
                 // Slower starts are no reason to serve nobody.
                 Err(OpenError::Cache(error)) => {
-                    tracing::warn!("EPHEMERON_PRESET_CACHE: {error}; presets are compiled anew at each start");
+                    tracing::warn!(
+                        "EPHEMERON_PRESET_CACHE: {error}; presets are compiled anew at each start"
+                    );
                     catalogue::Catalogue::open(options(None))?
                 }
                 modules => modules?,
@@ -143,7 +143,8 @@ impl Catalogue {
     /// All that can be asked for, by name.
     pub fn list(&self) -> Vec<Preset> {
         let modules = self.modules.as_ref().map(catalogue::Catalogue::list).unwrap_or_default();
-        let served = |entry: &Entry| entry.state == State::Serving && !self.services.contains_key(&entry.name);
+        let served =
+            |entry: &Entry| entry.state == State::Serving && !self.services.contains_key(&entry.name);
         let modules = modules.into_iter().filter(served).filter_map(|entry| self.get(&entry.name).ok());
         let mut all: Vec<_> = self.services.keys().map(|name| plain(name)).chain(modules).collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));
@@ -198,7 +199,8 @@ impl Catalogue {
             lifetime: asking.lifetime.map(|lifetime| lifetime.as_secs()),
             values: self.values.clone(),
         };
-        let answer = modules.render(name, parameters, &context).await.map_err(|error| refused(name, &error))?;
+        let answer =
+            modules.render(name, parameters, &context).await.map_err(|error| refused(name, &error))?;
         let template = self.policy.admit_rendered(&answer.template).map_err(|violation| {
             let why = format!("the preset {name} asks for what is not allowed here: {violation}");
             Problem::unprocessable(why, Vec::new())

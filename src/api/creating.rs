@@ -110,7 +110,9 @@ pub async fn create(api: &Api, caller: &Caller, wanted: Wanted) -> Result<Arc<Ep
     let ephemeron = Ephemeron { metadata, spec, status: None };
     let created = match (api.ephemerons.create(&ephemeron).await, &fingerprint) {
         (Ok(created), _) => created,
-        (Err(error), Some(fingerprint)) if error.is_conflict() => return again(api, caller, &id, fingerprint).await,
+        (Err(error), Some(fingerprint)) if error.is_conflict() => {
+            return again(api, caller, &id, fingerprint).await;
+        }
         (Err(error), _) => return Err(away("create the service", &error)),
     };
     let created = api.directory.cache.wrote(created);

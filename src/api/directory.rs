@@ -67,12 +67,12 @@ impl Directory {
     /// Watches for ever.
     pub async fn keep(&self, client: Client, metrics: Arc<Metrics>, readiness: Readiness) {
         let api = kube::Api::<Guard<Ephemeron>>::all(client);
-        let changes = self.changes.clone();
+        let listeners = self.changes.clone();
         let changed = move |ephemeron: &Ephemeron| {
             let id = ephemeron.name();
             let mut all = topics(ephemeron);
             all.push(of_service(id));
-            changes.tell(all.iter().map(String::as_str), id);
+            listeners.tell(all.iter().map(String::as_str), id);
         };
         let trouble = Trouble::new("api", "Ephemeron".into(), metrics, readiness).insisting();
         let config = watcher::Config::default().page_size(PAGE);
@@ -96,7 +96,11 @@ impl Directory {
             Some(found) => found,
             None => self.look(ephemerons, caller, id).await?,
         };
-        if caller.owns(&found) { Ok(found) } else { Err(Problem::forbidden("this service is somebody else's")) }
+        if caller.owns(&found) {
+            Ok(found)
+        } else {
+            Err(Problem::forbidden("this service is somebody else's"))
+        }
     }
 
     async fn look(

@@ -3,7 +3,7 @@
 use poem_openapi::{ExtraHeader, LicenseObject, OpenApiService};
 use serde_json::{Map, Value};
 
-use super::routes::{Auth, Bulk, Events, Logs, Presets, Services};
+use super::routes::{Auth, Collection, Events, Logs, Presets, Services};
 
 /// What the API is, at the head of its document.
 const DESCRIPTION: &str = "\
@@ -14,12 +14,12 @@ The API is for backends that act for their users. `POST /auth` with the app's ke
 which is valid for five minutes; every other request carries it as `Authorization: Bearer TOKEN`.";
 
 /// All operations.
-pub type Operations = (Auth, Services, Events, Logs, Presets, Bulk);
+pub type Operations = (Auth, Collection, Services, Events, Logs, Presets);
 
 /// The operations as a service of poem.
 #[must_use]
 pub fn service() -> OpenApiService<Operations, ()> {
-    let operations = (Auth, Services, Events, Logs, Presets, Bulk);
+    let operations = (Auth, Collection, Services, Events, Logs, Presets);
     OpenApiService::new(operations, "Ephemeron", env!("CARGO_PKG_VERSION"))
         .description(DESCRIPTION)
         .license(LicenseObject::new("MIT OR Apache-2.0"))
@@ -74,7 +74,11 @@ impl Allowed {
             pattern.len() == asked.len()
                 && pattern.iter().zip(&asked).all(|(part, asked)| part.starts_with('{') || part == asked)
         };
-        self.0.iter().find(|(pattern, _)| fits(pattern)).map(|(_, methods)| methods.clone()).unwrap_or_default()
+        self.0
+            .iter()
+            .find(|(pattern, _)| fits(pattern))
+            .map(|(_, methods)| methods.clone())
+            .unwrap_or_default()
     }
 }
 
@@ -110,7 +114,7 @@ mod tests {
                     assert!(!says.is_empty(), "{at}: {status} has no description");
                     let content = answer["content"].as_object();
                     assert_eq!(content.is_some_and(|all| !all.is_empty()), status != "204", "{at}: {status}");
-                    assert!(answer["headers"]["X-Request-Id"].is_object(), "{at}: {status}");
+                    assert!(answer["headers"]["X-REQUEST-ID"].is_object(), "{at}: {status}");
                 }
                 ids.push(operation["operationId"].as_str().unwrap_or_default().to_owned());
             }

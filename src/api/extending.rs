@@ -4,13 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{
-    Api,
-    directory::missing,
-    problem::Problem,
-    requests::away,
-    view::end_of,
-};
+use super::{Api, directory::missing, problem::Problem, requests::away, view::end_of};
 use crate::resource::Ephemeron;
 
 /// How often what has changed meanwhile is read again.

@@ -45,7 +45,8 @@ mod tests {
         let keeper = Keeper::default();
         let start = time::Instant::now();
         let answers = join_all((0..300).map(|_| keeper.refuse())).await;
-        let refused = answers.iter().filter(|problem| problem.status == http::StatusCode::UNAUTHORIZED).count();
+        let refused =
+            answers.iter().filter(|problem| problem.status == http::StatusCode::UNAUTHORIZED).count();
         assert_eq!((refused, answers.len() - refused), (WAITING, 300 - WAITING));
         assert!(start.elapsed() >= PAUSE);
     }

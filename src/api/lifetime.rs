@@ -23,10 +23,9 @@ pub fn end(
 ) -> Result<DateTime<Utc>, Problem> {
     let end = match (minutes, time) {
         (Some(0), None) => return Err(Problem::bad_request("lifetimeMinutes must be at least 1")),
-        (Some(minutes), None) => now
-            .checked_add_signed(TimeDelta::minutes(minutes.into()))
-            .ok_or_else(too_far)?
-            .trunc_subsecs(3),
+        (Some(minutes), None) => {
+            now.checked_add_signed(TimeDelta::minutes(minutes.into())).ok_or_else(too_far)?.trunc_subsecs(3)
+        }
         (None, Some(Time(time))) if time <= now => {
             return Err(Problem::bad_request("expirationTime must be in the future"));
         }

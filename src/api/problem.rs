@@ -189,8 +189,12 @@ pub struct Refused<const SET: u32>(Problem);
 
 impl<const SET: u32> From<Problem> for Refused<SET> {
     fn from(problem: Problem) -> Self {
-        let told = REFUSALS.iter().any(|(bit, status, _)| SET & bit != 0 && *status == problem.status.as_u16());
-        debug_assert!(told || problem.status == StatusCode::INTERNAL_SERVER_ERROR, "not documented: {problem:?}");
+        let told =
+            REFUSALS.iter().any(|(bit, status, _)| SET & bit != 0 && *status == problem.status.as_u16());
+        debug_assert!(
+            told || problem.status == StatusCode::INTERNAL_SERVER_ERROR,
+            "not documented: {problem:?}"
+        );
         Self(problem)
     }
 }

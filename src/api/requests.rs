@@ -165,7 +165,10 @@ impl Ephemerons {
     pub async fn pod(&self, id: &str) -> Result<Option<Pod>, RequestError> {
         let params = ListParams::default().labels(&format!("{NAME_LABEL}={id}"));
         let pods = timed(Api::<Pod>::namespaced(self.client.clone(), &self.namespace).list(&params)).await?;
-        Ok(pods.items.into_iter().max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0)))
+        Ok(pods
+            .items
+            .into_iter()
+            .max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0)))
     }
 
     /// The log of a container, as it comes.

@@ -1,7 +1,7 @@
 //! The operations: one file per resource.
 
 mod auth;
-mod bulk;
+mod collection;
 mod events;
 mod logs;
 mod presets;
@@ -10,7 +10,7 @@ mod services;
 use poem_openapi::Tags;
 
 pub use auth::Auth;
-pub use bulk::Bulk;
+pub use collection::Collection;
 pub use events::Events;
 pub use logs::Logs;
 pub use presets::Presets;

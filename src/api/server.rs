@@ -38,7 +38,9 @@ const LAST: Duration = Duration::from_secs(20);
 
 /// The address cannot be listened at.
 #[derive(Debug, thiserror::Error)]
-#[error("the API cannot listen at {0}: {1}; set EPHEMERON_API_LISTEN (or --api-listen) to another address or port")]
+#[error(
+    "the API cannot listen at {0}: {1}; set EPHEMERON_API_LISTEN (or --api-listen) to another address or port"
+)]
 pub struct CannotListen(SocketAddr, io::Error);
 
 /// Takes the port.
@@ -125,7 +127,8 @@ async fn answer(
 ) {
     // Small answers go at once.
     let _ = stream.set_nodelay(true);
-    let local = stream.local_addr().map_or_else(|_| LocalAddr::default(), |at| LocalAddr(Addr::SocketAddr(at)));
+    let local =
+        stream.local_addr().map_or_else(|_| LocalAddr::default(), |at| LocalAddr(Addr::SocketAddr(at)));
     let service = service_fn(move |request: Request<Incoming>| {
         let endpoint = Arc::clone(&endpoint);
         let remote = RemoteAddr(Addr::SocketAddr(remote));

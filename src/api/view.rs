@@ -2,14 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use kube::ResourceExt as _;
-use poem_openapi::{
-    Enum, Object,
-    types::{Any, Example},
-};
-use serde_json::Value;
+use poem_openapi::{Enum, Object, types::Example};
 
 use super::{
     caller::{group, owner},
+    json::Fields,
     time::Time,
 };
 use crate::resource::{
@@ -45,36 +42,44 @@ impl From<phase::Phase> for Phase {
 
 /// A service that lives for a while.
 #[derive(Clone, Debug, Object)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none, example)]
+#[oai(rename_all = "camelCase", example)]
 pub struct Service {
     /// Its id, which is the first label of its host.
     pub id: String,
     /// Where it answers, once it has been available.
-    #[oai(skip_serializing_if_is_none = false, nullable)]
+    #[oai(nullable)]
     pub host: Option<String>,
     /// When everything of it is deleted.
     pub expiration_time: Time,
     /// Whether it is asked for over HTTPS.
     pub tls: bool,
     /// Where to open it, once it has been available.
+    #[oai(skip_serializing_if_is_none)]
     pub url: Option<String>,
     /// Where it is in its life.
     pub phase: Phase,
     /// Why it is or is not available, in one word for programs.
+    #[oai(skip_serializing_if_is_none)]
     pub reason: Option<String>,
     /// The same, in a sentence for people.
+    #[oai(skip_serializing_if_is_none)]
     pub message: Option<String>,
     /// The preset that it was asked for by.
+    #[oai(skip_serializing_if_is_none)]
     pub preset: Option<String>,
     /// The preset's parameters.
-    pub parameters: Option<Any<Value>>,
+    #[oai(skip_serializing_if_is_none)]
+    pub parameters: Option<Fields>,
     /// What the preset wants to be known.
+    #[oai(skip_serializing_if_is_none)]
     pub warnings: Option<Vec<String>>,
     /// When it was created.
     pub created: Time,
     /// The user that it was created for: `{uid}.{app}`. Only a backend itself is told.
+    #[oai(skip_serializing_if_is_none)]
     pub user: Option<String>,
     /// The group that it was created for: `{gid}.{app}`. Only a backend itself is told.
+    #[oai(skip_serializing_if_is_none)]
     pub group: Option<String>,
 }
 
@@ -91,7 +96,7 @@ impl Example for Service {
             reason: Some("Available".into()),
             message: Some("the service can be reached".into()),
             preset: Some("nginx".into()),
-            parameters: Some(Any(serde_json::json!({"title": "Hello"}))),
+            parameters: serde_json::from_str(r#"{"title": "Hello"}"#).ok().map(Fields),
             warnings: None,
             created: time("2030-01-31T12:00:00Z"),
             user: None,
@@ -101,12 +106,13 @@ impl Example for Service {
 }
 
 /// Reasons whose messages have words of the cluster: a user is told what they mean instead.
-const INTERNAL: [Reason; 11] = [
+const INTERNAL: [Reason; 12] = [
     Reason::NameTaken,
     Reason::QuotaExceeded,
     Reason::RefusedByAdmission,
     Reason::Refused,
     Reason::Unschedulable,
+    Reason::ImagePullFailed,
     Reason::NoGateway,
     Reason::AmbiguousGateway,
     Reason::HostNotAdmitted,
@@ -130,16 +136,15 @@ impl Service {
             id: ephemeron.name().into(),
             host: ephemeron.annotations().get(HOST_ANNOTATION).cloned(),
             expiration_time: Time(end.unwrap_or(DateTime::UNIX_EPOCH)),
-            tls: url.as_ref().map_or_else(
-                || ephemeron.spec.tls_secret_name().is_some(),
-                |url| url.starts_with("https:"),
-            ),
+            tls: url
+                .as_ref()
+                .map_or_else(|| ephemeron.spec.tls_secret_name().is_some(), |url| url.starts_with("https:")),
             url,
             phase: phase::Phase::of(ephemeron, end, now).into(),
             reason: told.and_then(|condition| condition.reason.clone()),
             message: told.and_then(|condition| message(condition, is_app)),
             preset: preset_of(ephemeron).map(Into::into),
-            parameters: parameters.and_then(|text| serde_json::from_str(text.text()).ok()).map(Any),
+            parameters: parameters.and_then(|text| serde_json::from_str(text.text()).ok()).map(Fields),
             warnings: status
                 .and_then(|status| status.preset.as_ref())
                 .map(|rendered| rendered.warnings.clone())

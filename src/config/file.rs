@@ -63,11 +63,14 @@ struct WrittenApp {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 struct WrittenQuotas {
-    per_user: Option<usize>,
-    per_group: Option<usize>,
-    per_app: Option<usize>,
+    #[serde(rename = "perUser")]
+    user: Option<usize>,
+    #[serde(rename = "perGroup")]
+    group: Option<usize>,
+    #[serde(rename = "perApp")]
+    app: Option<usize>,
 }
 
 /// Reads the file.
@@ -81,8 +84,8 @@ pub fn file(path: &str) -> Result<File, String> {
 }
 
 fn read(text: &str) -> Result<File, String> {
-    let written: Written = serde_saphyr::from_str(text)
-        .map_err(|error| format!("it is not as k8s/api/config.yaml: {error}"))?;
+    let written: Written =
+        serde_saphyr::from_str(text).map_err(|error| format!("it is not as k8s/api/config.yaml: {error}"))?;
     let apps = written.apps.into_iter().map(|(name, value)| {
         let read = app(&name, value).map_err(|error| format!("apps.{name}: {error}"))?;
         Ok((name, Arc::new(read)))
@@ -123,9 +126,9 @@ fn app(name: &str, value: Value) -> Result<App, String> {
         presets: written.presets,
         longest: written.longest_lifetime_minutes.map(|minutes| TimeDelta::minutes(minutes.into())),
         quotas: Quotas {
-            user: written.services.per_user,
-            group: written.services.per_group,
-            app: written.services.per_app,
+            user: written.services.user,
+            group: written.services.group,
+            app: written.services.app,
         },
         logs: written.logs,
         render: written.render,
@@ -154,7 +157,8 @@ mod tests {
 
     #[test]
     fn the_shortest_and_the_longest_file() {
-        let file = read("apps: {example: apikey}\npresets: {nginx: {image: nginx, port: 80}}").expect("a file");
+        let file =
+            read("apps: {example: apikey}\npresets: {nginx: {image: nginx, port: 80}}").expect("a file");
         assert!(file.apps["example"].key.is(SAMPLE_KEY) && file.apps["example"].may_use("anything"));
         assert_eq!(file.services["nginx"].port, 80);
         let file = read(
@@ -189,7 +193,10 @@ cors: {origins: ['https://example.com']}
             ("apps: {'a/b': k}", "apps.a/b: the name of an app"),
             ("apps: {a: k}\npresets: {p: {image: nginx}}", "presets.p: missing field `port`"),
             ("apps: {a: k}\npresets: {p: {image: '', port: 1}}", "presets.p: image and port"),
-            ("apps: {a: k}\npresets: {p: {image: a, port: 1, prot: 2}}", "presets.p: there is no field \"prot\""),
+            (
+                "apps: {a: k}\npresets: {p: {image: a, port: 1, prot: 2}}",
+                "presets.p: there is no field \"prot\"",
+            ),
             ("app: {}", "unknown field"),
             ("- a", "k8s/api/config.yaml"),
         ];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
+use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
 
 use super::Tag;
 use crate::api::{
@@ -20,7 +20,7 @@ pub struct Auth;
 
 /// Which backend asks, and for which of its users.
 #[derive(Debug, Object)]
-#[oai(deny_unknown_fields, example)]
+#[oai(deny_unknown_fields, skip_serializing_if_is_none, example)]
 pub struct Login {
     /// The backend's name.
     #[oai(validator(max_length = 63))]
@@ -32,6 +32,7 @@ pub struct Login {
     /// most 63 characters.
     pub uid: String,
     /// A group of users, in the same form.
+    #[oai(nullable)]
     pub gid: Option<String>,
 }
 
@@ -73,7 +74,14 @@ impl Example for TokenBody {
     }
 }
 
-type Answer = Result<Json<TokenBody>, Refused<{ BAD | UNKNOWN | BODY | MANY }>>;
+#[derive(ApiResponse)]
+enum Given {
+    /// A token.
+    #[oai(status = 200)]
+    Ok(Json<TokenBody>),
+}
+
+type Answer = Result<Given, Refused<{ BAD | UNKNOWN | BODY | MANY }>>;
 
 #[OpenApi(tag = "Tag::Auth")]
 impl Auth {
@@ -120,10 +128,10 @@ fn full(field: &str, uid: &str, app: &App) -> Result<String, Problem> {
     )))
 }
 
-fn token(api: &Api, subject: &Subject) -> Result<Json<TokenBody>, Problem> {
+fn token(api: &Api, subject: &Subject) -> Result<Given, Problem> {
     let token = api.signer.sign(subject, Utc::now()).map_err(|error| {
         tracing::error!(%error, "a token cannot be signed");
         Problem::internal()
     })?;
-    Ok(Json(TokenBody { token }))
+    Ok(Given::Ok(Json(TokenBody { token })))
 }

@@ -86,6 +86,7 @@ enum Streamed {
     Ok(Stream),
 }
 
+#[expect(clippy::unused_async, reason = "operations are asynchronous")]
 #[OpenApi(tag = "Tag::Services")]
 impl Events {
     /// Follow a service

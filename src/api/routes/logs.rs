@@ -55,7 +55,8 @@ impl ApiResponse for TextStream {
     fn meta() -> MetaResponses {
         let content = vec![MetaMediaType { content_type: Self::CONTENT_TYPE, schema: Self::schema_ref() }];
         let description = "The log, line by line.";
-        let one = MetaResponse { description, status: Some(200), status_range: None, content, headers: vec![] };
+        let one =
+            MetaResponse { description, status: Some(200), status_range: None, content, headers: vec![] };
         MetaResponses { responses: vec![one] }
     }
 
@@ -89,7 +90,10 @@ impl Logs {
     ) -> Result<TextStream, Refused<{ BAD | UNKNOWN | FORBIDDEN | MISSING | CONFLICT | MANY | AWAY }>> {
         let caller = caller.0;
         if caller.user.is_some() && !caller.app.logs {
-            return Err(Problem::forbidden("users of this app may not read logs: EPHEMERON_CONFIG grants it").into());
+            return Err(Problem::forbidden(
+                "users of this app may not read logs: EPHEMERON_CONFIG grants it",
+            )
+            .into());
         }
         let found = api.directory.get(&api.ephemerons, &caller, &id).await?;
         let pod = api.ephemerons.pod(found.name()).await.map_err(|error| away("read the log", &error))?;
@@ -111,7 +115,8 @@ impl Logs {
             }
             Err(error) => return Err(away("read the log", &error).into()),
         };
-        let end = tokio::time::Instant::now() + (caller.expires - chrono::Utc::now()).to_std().unwrap_or_default();
+        let end =
+            tokio::time::Instant::now() + (caller.expires - chrono::Utc::now()).to_std().unwrap_or_default();
         let mut stopping = api.stopping.clone();
         let over = async move {
             tokio::select! {
@@ -130,16 +135,15 @@ impl Logs {
 }
 
 /// The container that was named, or the one that serves, or the first.
-fn chosen(pod: &Pod, named: Option<String>) -> Result<String, Problem> {
+fn chosen(pod: &Pod, asked: Option<String>) -> Result<String, Problem> {
     let spec = pod.spec.as_ref();
-    let names = || {
+    let names: Vec<_> = {
         let serving = spec.iter().flat_map(|spec| &spec.containers);
         let first = spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
-        serving.chain(first).map(|container| container.name.clone()).collect::<Vec<_>>()
+        serving.chain(first).map(|container| container.name.clone()).collect()
     };
-    let names = names();
-    match named {
-        Some(named) if names.contains(&named) => Ok(named),
+    match asked {
+        Some(asked) if names.contains(&asked) => Ok(asked),
         Some(_) => Err(Problem::not_found(format!("the service has these containers: {}", names.join(", ")))),
         None if names.iter().any(|name| name == CONTAINER) => Ok(CONTAINER.into()),
         None => names.into_iter().next().ok_or_else(|| Problem::not_found("the service has no container")),
@@ -152,10 +156,9 @@ fn chunks<R: AsyncBufRead + Unpin + Send + 'static>(
 ) -> impl futures::Stream<Item = std::io::Result<Vec<u8>>> + Send {
     stream::try_unfold(log, |mut log| async move {
         let mut piece = vec![0; 16 << 10];
-        let size = futures::future::poll_fn(|context| {
-            std::pin::Pin::new(&mut log).poll_read(context, &mut piece)
-        })
-        .await?;
+        let size =
+            futures::future::poll_fn(|context| std::pin::Pin::new(&mut log).poll_read(context, &mut piece))
+                .await?;
         piece.truncate(size);
         Ok((size > 0).then_some((piece, log)))
     })

@@ -3,13 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use poem::web::Data;
-use poem_openapi::{
-    ApiResponse, Object, OpenApi,
-    param::Path,
-    payload::Json,
-    types::{Any, Example},
-};
-use serde_json::{Map, Value, json};
+use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, types::Example};
+use serde_json::{Value, json};
 
 use super::Tag;
 use crate::api::{
@@ -17,6 +12,7 @@ use crate::api::{
     body::Body,
     caller::{Authorized, Caller},
     catalogue::{self, Asking},
+    json::Fields,
     problem::{AWAY, BODY, FORBIDDEN, MISSING, PARAMETERS, Problem, Refused, UNKNOWN},
 };
 
@@ -34,9 +30,9 @@ pub struct Preset {
     /// Its own version, where it has one.
     pub version: Option<String>,
     /// The JSON Schema of its parameters.
-    pub parameters: Any<Value>,
+    pub parameters: Fields,
     /// Parameters that it takes.
-    pub examples: Vec<Any<Value>>,
+    pub examples: Vec<Fields>,
 }
 
 impl Example for Preset {
@@ -45,8 +41,10 @@ impl Example for Preset {
             name: "nginx".into(),
             title: "A page of your own".into(),
             version: Some("1.0.0".into()),
-            parameters: Any(json!({"type": "object", "properties": {"content": {"type": "string"}}})),
-            examples: vec![Any(json!({"content": "Hello"}))],
+            parameters: Fields::from(
+                json!({"type": "object", "properties": {"content": {"type": "string"}}}),
+            ),
+            examples: vec![Fields::from(json!({"content": "Hello"}))],
         }
     }
 }
@@ -57,8 +55,8 @@ impl From<catalogue::Preset> for Preset {
             name: preset.name,
             title: preset.title,
             version: preset.version,
-            parameters: Any(preset.parameters),
-            examples: preset.examples.into_iter().map(Any).collect(),
+            parameters: preset.parameters.into(),
+            examples: preset.examples.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -93,10 +91,11 @@ enum Found {
 
 /// Parameters to try.
 #[derive(Debug, Object)]
-#[oai(deny_unknown_fields, example)]
+#[oai(deny_unknown_fields, skip_serializing_if_is_none, example)]
 pub struct Preview {
     /// The parameters.
-    pub parameters: Option<Any<Map<String, Value>>>,
+    #[oai(nullable)]
+    pub parameters: Option<Fields>,
 }
 
 impl Example for Preview {
@@ -110,7 +109,7 @@ impl Example for Preview {
 #[oai(example)]
 pub struct Rendered {
     /// The pod template (a Kubernetes PodTemplateSpec) as this installation's policy lets it through.
-    pub template: Any<Value>,
+    pub template: Fields,
     /// The port that is routed to.
     pub port: u16,
     /// What the preset wants to be known.
@@ -122,7 +121,7 @@ pub struct Rendered {
 impl Example for Rendered {
     fn example() -> Self {
         Self {
-            template: Any(json!({"spec": {"containers": [{"name": "service", "image": "nginx"}]}})),
+            template: Fields::from(json!({"spec": {"containers": [{"name": "service", "image": "nginx"}]}})),
             port: 80,
             warnings: Vec::new(),
             secrets: Vec::new(),
@@ -137,6 +136,7 @@ enum Shown {
     Ok(Json<Rendered>),
 }
 
+#[expect(clippy::unused_async, reason = "operations are asynchronous")]
 #[OpenApi(tag = "Tag::Presets")]
 impl Presets {
     /// List presets
@@ -189,10 +189,10 @@ impl Presets {
             group: caller.user.as_ref().and_then(|user| user.group.as_deref()),
             lifetime: Some(Duration::from_hours(1)),
         };
-        let parameters = parameters.map(|Any(parameters)| Value::Object(parameters));
+        let parameters = parameters.map(|Fields(parameters)| Value::Object(parameters));
         let made = api.catalogue.render(&name, parameters.as_ref(), &asking).await?;
         Ok(Shown::Ok(Json(Rendered {
-            template: Any(made.template),
+            template: made.template.into(),
             port: made.port,
             warnings: made.warnings,
             secrets: made.secrets,

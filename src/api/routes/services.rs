@@ -6,11 +6,10 @@ use chrono::Utc;
 use poem::web::Data;
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
-    param::{Header, Path, Query},
+    param::{Path, Query},
     payload::{Json, Response},
-    types::{Any, Example},
+    types::Example,
 };
-use serde_json::Value;
 use tokio::time;
 
 use super::Tag;
@@ -18,14 +17,13 @@ use crate::{
     api::{
         Api,
         body::Body,
-        caller::{Authorized, Caller, of_app, of_group, of_service, of_user},
-        creating::{self, Wanted, words},
-        directory::missing,
+        caller::{Authorized, Caller, of_service},
+        deleting::delete,
         extending, lifetime,
-        problem::{AWAY, BAD, BODY, CONFLICT, FORBIDDEN, MANY, MISSING, PARAMETERS, Problem, Refused, UNKNOWN},
+        problem::{AWAY, BAD, BODY, CONFLICT, FORBIDDEN, MANY, MISSING, Problem, Refused, UNKNOWN},
         requests::away,
         time::Time,
-        view::{Phase, Service, end_of, preset_of},
+        view::{Phase, Service},
     },
     resource::Ephemeron,
 };
@@ -35,46 +33,16 @@ pub struct Services;
 
 /// The longest that a caller may wait, in seconds.
 const LONGEST_WAIT: u32 = 300;
-/// Services in one page of a list.
-const PAGE: u16 = 100;
-
-/// What is asked for.
-#[derive(Debug, Object)]
-#[oai(rename_all = "camelCase", deny_unknown_fields, example)]
-pub struct NewService {
-    /// The preset's name.
-    pub preset: String,
-    /// How long it lives from now on. Either this or `expirationTime`.
-    #[oai(validator(minimum(value = "1")))]
-    pub lifetime_minutes: Option<u32>,
-    /// When it ends. Either this or `lifetimeMinutes`.
-    pub expiration_time: Option<Time>,
-    /// The preset's parameters, as `GET /presets/{name}` describes them.
-    pub parameters: Option<Any<Parameters>>,
-}
-
-/// A JSON object.
-pub type Parameters = serde_json::Map<String, Value>;
-
-impl Example for NewService {
-    fn example() -> Self {
-        Self {
-            preset: "nginx".into(),
-            lifetime_minutes: Some(30),
-            expiration_time: None,
-            parameters: None,
-        }
-    }
-}
 
 /// When a service ends instead.
 #[derive(Debug, Object)]
-#[oai(rename_all = "camelCase", deny_unknown_fields, example)]
+#[oai(rename_all = "camelCase", deny_unknown_fields, skip_serializing_if_is_none, example)]
 pub struct NewEnd {
     /// How long it lives from now on. Either this or `expirationTime`.
-    #[oai(validator(minimum(value = "1")))]
+    #[oai(nullable, validator(minimum(value = "1")))]
     pub lifetime_minutes: Option<u32>,
     /// When it ends. Either this or `lifetimeMinutes`.
+    #[oai(nullable)]
     pub expiration_time: Option<Time>,
 }
 
@@ -82,35 +50,6 @@ impl Example for NewEnd {
     fn example() -> Self {
         Self { lifetime_minutes: Some(60), expiration_time: None }
     }
-}
-
-/// A service that was created.
-#[derive(Debug, Object)]
-#[oai(rename_all = "camelCase", example)]
-pub struct CreatedService {
-    /// Its id.
-    pub id: String,
-    /// When everything of it is deleted.
-    pub expiration_time: Time,
-}
-
-impl Example for CreatedService {
-    fn example() -> Self {
-        let Service { id, expiration_time, .. } = Service::example();
-        Self { id, expiration_time }
-    }
-}
-
-#[derive(ApiResponse)]
-enum Created {
-    /// It was created, and becomes available soon: see `GET /{id}`.
-    #[oai(status = 202)]
-    Accepted(
-        Json<CreatedService>,
-        /// Where it is.
-        #[oai(header = "Location")]
-        String,
-    ),
 }
 
 /// The end of a service.
@@ -153,29 +92,6 @@ enum Found {
     ),
 }
 
-/// A page of services.
-#[derive(Debug, Object)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none, example)]
-pub struct Page {
-    /// The services, in the order of their ids.
-    pub services: Vec<Service>,
-    /// Where the next page begins; not there on the last one.
-    pub next: Option<String>,
-}
-
-impl Example for Page {
-    fn example() -> Self {
-        Self { services: vec![Service::example()], next: None }
-    }
-}
-
-#[derive(ApiResponse)]
-enum Listed {
-    /// A page of services.
-    #[oai(status = 200)]
-    Ok(Json<Page>),
-}
-
 /// What is secret of a service.
 #[derive(Debug, Object)]
 #[oai(example)]
@@ -199,102 +115,6 @@ enum SecretsFound {
 
 #[OpenApi(tag = "Tag::Services")]
 impl Services {
-    /// Create a service
-    ///
-    /// It answers before the service runs: wait for it by `GET /{id}?wait=60`, or follow `GET /{id}/events`.
-    ///
-    /// With the header `Idempotency-Key` a request that is sent again has the same answer, and no second
-    /// service is created, for as long as the service lives.
-    #[oai(path = "/", method = "post", operation_id = "createService")]
-    async fn create(
-        &self,
-        api: Data<&Arc<Api>>,
-        caller: Authorized,
-        /// Any text that the caller does not use for another service: at most 255 visible characters of ASCII.
-        #[oai(name = "Idempotency-Key")]
-        key: Header<Option<String>>,
-        body: Body<NewService>,
-    ) -> Result<
-        Created,
-        Refused<{ BODY | UNKNOWN | FORBIDDEN | MISSING | CONFLICT | PARAMETERS | MANY | AWAY }>,
-    > {
-        let Body(NewService { preset, lifetime_minutes, expiration_time, parameters }) = body;
-        let caller = caller.0;
-        if let Some(key) = &key.0 {
-            let is_fit = (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-            if !is_fit {
-                let why = "Idempotency-Key must have 1 to 255 visible characters of ASCII";
-                return Err(Problem::bad_request(why).into());
-            }
-        }
-        let wanted = Wanted {
-            preset,
-            parameters: parameters.map(|Any(parameters)| Value::Object(parameters)),
-            end: lifetime::end(&caller.app, lifetime_minutes, expiration_time, Utc::now())?,
-            words: words(lifetime_minutes, expiration_time.map(|Time(time)| time)),
-            idempotency_key: key.0,
-        };
-        // On a task of its own: a caller that goes away must not keep what is one too many from being
-        // withdrawn.
-        let creating = {
-            let api = Arc::clone(&api);
-            tokio::spawn(async move { creating::create(&api, &caller, wanted).await })
-        };
-        let created = creating.await.map_err(|_| Problem::internal())??;
-        let expiration_time = Time(end_of(&created).unwrap_or_default());
-        let location = format!("/{}", created.name());
-        Ok(Created::Accepted(Json(CreatedService { id: created.name().into(), expiration_time }), location))
-    }
-
-    /// List services
-    ///
-    /// A user's own, or with a token of the backend itself those of all its users. They are read from memory: a
-    /// service that another process has created a moment ago may be missing.
-    #[oai(path = "/", method = "get", operation_id = "listServices")]
-    #[expect(clippy::too_many_arguments, reason = "one for each parameter of the query")]
-    async fn list(
-        &self,
-        api: Data<&Arc<Api>>,
-        caller: Authorized,
-        /// Only those of this preset.
-        preset: Query<Option<String>>,
-        /// Only those in this phase.
-        phase: Query<Option<Phase>>,
-        /// Only those of this user, as `{uid}` or `{uid}.{app}`. Only for a backend itself.
-        user: Query<Option<String>>,
-        /// Only those of this group, as `{gid}` or `{gid}.{app}`. Only for a backend itself.
-        group: Query<Option<String>>,
-        /// At most so many.
-        #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
-        limit: Query<Option<u16>>,
-        /// The `next` of the page before.
-        #[oai(validator(max_length = 63))]
-        after: Query<Option<String>>,
-    ) -> Result<Listed, Refused<{ BAD | UNKNOWN | FORBIDDEN }>> {
-        let caller = caller.0;
-        let topic = topic(&caller, user.0.as_deref(), group.0.as_deref())?;
-        let (now, most) = (Utc::now(), usize::from(limit.0.unwrap_or(PAGE)));
-        let mut page = Page { services: Vec::new(), next: None };
-        let members = api.directory.cache.members(&topic);
-        let rest = members.iter().filter(|id| after.0.as_ref().is_none_or(|after| *id > after));
-        for id in rest {
-            let Some(found) = api.directory.cache.get(id).filter(|found| caller.owns(found)) else { continue };
-            if preset.0.as_deref().is_some_and(|preset| preset_of(&found) != Some(preset)) {
-                continue;
-            }
-            let service = Service::of(&found, caller.user.is_none(), now);
-            if phase.0.is_some_and(|phase| service.phase != phase) {
-                continue;
-            }
-            if page.services.len() == most {
-                page.next = page.services.last().map(|last| last.id.clone());
-                break;
-            }
-            page.services.push(service);
-        }
-        Ok(Listed::Ok(Json(page)))
-    }
-
     /// Read a service
     ///
     /// With `wait` it is answered as soon as the service is available, failing or going away, or when the
@@ -370,7 +190,8 @@ impl Services {
     ) -> Result<SecretsFound, Refused<{ UNKNOWN | FORBIDDEN | MISSING | MANY | AWAY }>> {
         caller.0.is_app()?;
         let found = api.directory.get(&api.ephemerons, &caller.0, &id).await?;
-        let none = || Problem::not_found("nothing of this service is secret, or its preset has not been asked yet");
+        let none =
+            || Problem::not_found("nothing of this service is secret, or its preset has not been asked yet");
         let name = crate::api::catalogue::secret_name(&found).ok_or_else(none)?;
         let secret =
             api.ephemerons.secret(name).await.map_err(|error| away("read the secret values", &error))?;
@@ -382,46 +203,6 @@ impl Services {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let values = data.into_iter().map(|(key, value)| (key, text(value.0))).collect();
         Ok(SecretsFound::Ok(Json(Secrets { values })))
-    }
-}
-
-/// Deletes a service; it is gone here at once, too.
-///
-/// # Errors
-///
-/// It is gone already, or the API server does not answer.
-pub async fn delete(api: &Api, seen: &Ephemeron) -> Result<(), Problem> {
-    let outcome = api.ephemerons.delete(seen).await;
-    match outcome {
-        Ok(()) => {}
-        // Of this name there is another one, or none.
-        Err(error) if error.is_missing() || error.is_conflict() => {
-            api.directory.cache.missing(seen.name(), seen.metadata.uid.as_deref());
-            return Err(missing(seen.name()));
-        }
-        Err(error) => return Err(away("delete the service", &error)),
-    }
-    api.directory.cache.missing(seen.name(), seen.metadata.uid.as_deref());
-    Ok(())
-}
-
-/// The topic that a list or a bulk operation is about.
-///
-/// # Errors
-///
-/// A user asks for others' services.
-pub fn topic(caller: &Caller, user: Option<&str>, group: Option<&str>) -> Result<String, Problem> {
-    if user.is_some() || group.is_some() {
-        caller.is_app()?;
-    }
-    let app = &caller.app.name;
-    let full = |name: &str| if name.contains('.') { name.to_owned() } else { format!("{name}.{app}") };
-    match (user, group) {
-        (Some(_), Some(_)) => Err(Problem::bad_request("give either user or group")),
-        (Some(user), None) => Ok(of_user(&full(user))),
-        (None, Some(group)) => Ok(of_group(&full(group))),
-        (None, None) if caller.user.is_none() => Ok(of_app(app)),
-        (None, None) => Ok(caller.topic()),
     }
 }
 
