@@ -6,7 +6,7 @@
 //! | [`problem`], [`body`], [`json`], [`time`], [`view`] | what requests and answers are made of |
 //! | [`token`], [`caller`], [`keeper`] | who calls: tokens, callers, and those who guess keys |
 //! | [`directory`], [`changes`] | the services as a watch has shown them, and who is told of changes |
-//! | [`creating`], [`extending`], [`deleting`], [`bulk`], [`lifetime`], [`id`] | what is written, and on which conditions |
+//! | [`creating`], [`extending`], [`deleting`], [`bulk`], [`quota`], [`lifetime`], [`id`] | what is written, and on which conditions |
 //! | [`requests`] | the only place that asks the API server |
 //! | [`catalogue`] | the presets |
 //! | [`answers`] | what all answers have: an id, one form of errors, a line in the log |
@@ -30,6 +30,7 @@ pub mod lifetime;
 pub mod metrics;
 pub mod pace;
 pub mod problem;
+pub mod quota;
 pub mod requests;
 pub mod routes;
 pub mod server;
@@ -49,6 +50,7 @@ use catalogue::Catalogue;
 use directory::Directory;
 use keeper::Keeper;
 use metrics::Metrics;
+use quota::Turns;
 use requests::Ephemerons;
 use settings::Settings;
 use token::Signer;
@@ -61,6 +63,8 @@ pub struct Api {
     pub signer: Signer,
     /// Slows down those who guess keys.
     pub keeper: Keeper,
+    /// Turns of those who are counted together.
+    pub turns: Turns,
     /// What can be asked for.
     pub catalogue: Catalogue,
     /// The services.
@@ -108,6 +112,7 @@ pub async fn run(
     let api = Arc::new(Api {
         signer: Signer::new(&settings.secrets),
         keeper: Keeper::default(),
+        turns: Turns::default(),
         catalogue,
         directory: Directory::default(),
         ephemerons: Ephemerons::new(client.clone(), settings.namespace.clone()),

@@ -39,6 +39,8 @@ pub const PRESET_ANNOTATION: &str = "ephemerons.qualified.io/preset";
 /// Annotation with the fingerprint of the request that an Ephemeron was created by, so that it is known
 /// when it comes again.
 pub const REQUEST_ANNOTATION: &str = "ephemerons.qualified.io/request";
+/// Annotation of what a repeated request was answered with: it is not withdrawn any more.
+pub const ACCEPTED_ANNOTATION: &str = "ephemerons.qualified.io/accepted";
 /// Annotation of an Ingress: the keys of the others that came of `spec.service.ingressAnnotations`, with
 /// spaces between them, so that one that is taken out there goes here, too.
 pub const INGRESS_ANNOTATIONS_ANNOTATION: &str = "ephemerons.qualified.io/ingress-annotations";

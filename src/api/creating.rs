@@ -4,16 +4,20 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use ephemeron_preset_host::secret;
+use http::StatusCode;
 use kube::{ResourceExt as _, api::ObjectMeta};
 use serde_json::{Value, json};
+use tokio::time;
 
 use super::{
     Api,
-    caller::{Caller, of_app, of_group, of_user},
+    caller::Caller,
     catalogue::{Asking, no_such},
     id,
     problem::Problem,
-    requests::{RequestError, away},
+    quota,
+    requests::away,
     view::end_of,
 };
 use crate::resource::{
@@ -36,12 +40,10 @@ pub struct Wanted {
     pub idempotency_key: Option<String>,
 }
 
-/// When somebody who has too many may try again.
-const QUOTA_PAUSE: Duration = Duration::from_secs(10);
 /// When a service that is going away is gone.
 const GOING_PAUSE: Duration = Duration::from_secs(2);
-/// How often one that is too many is withdrawn before it is left to its end.
-const WITHDRAWALS: u32 = 5;
+/// How often it is tried where two processes at once have created one too many.
+const ATTEMPTS: u32 = 3;
 
 /// Creates it, or finds that it was created by the same request before.
 ///
@@ -72,13 +74,6 @@ pub async fn create(api: &Api, caller: &Caller, wanted: Wanted) -> Result<Arc<Ep
     {
         return same(caller, known, fingerprint);
     }
-    if let Err(problem) = within_quotas(api, caller) {
-        // The one that is asked for may be among those that there are, created by another process.
-        return match &fingerprint {
-            Some(fingerprint) => again(api, caller, &id, fingerprint).await.or(Err(problem)),
-            None => Err(problem),
-        };
-    }
     let asking = Asking {
         id: &id,
         namespace: &api.settings.namespace,
@@ -108,25 +103,39 @@ pub async fn create(api: &Api, caller: &Caller, wanted: Wanted) -> Result<Arc<Ep
         ..ObjectMeta::default()
     };
     let ephemeron = Ephemeron { metadata, spec, status: None };
-    let created = match (api.ephemerons.create(&ephemeron).await, &fingerprint) {
-        (Ok(created), _) => created,
-        (Err(error), Some(fingerprint)) if error.is_conflict() => {
-            return again(api, caller, &id, fingerprint).await;
+    // Of one user, or group, one after the other: else of two that come at once each would see one too many.
+    let _turn = api.turns.take(caller).await;
+    for attempt in 1..=ATTEMPTS {
+        if let Err(problem) = quota::within(api, caller) {
+            // The one that is asked for may be among those that there are, created by another process.
+            return match &fingerprint {
+                Some(fingerprint) => again(api, caller, &id, fingerprint).await.or(Err(problem)),
+                None => Err(problem),
+            };
         }
-        (Err(error), _) => return Err(away("create the service", &error)),
-    };
-    let created = api.directory.cache.wrote(created);
-    match over(api, caller).await {
-        Ok(None) => Ok(created),
-        Ok(Some(problem)) => {
-            withdraw(api, &created).await;
-            Err(problem)
+        let created = match (api.ephemerons.create(&ephemeron).await, &fingerprint) {
+            (Ok(created), _) => api.directory.cache.wrote(created),
+            (Err(error), Some(fingerprint)) if error.is_conflict() => {
+                return again(api, caller, &id, fingerprint).await;
+            }
+            (Err(error), _) => return Err(away("create the service", &error)),
+        };
+        let problem = match quota::over(api, caller).await {
+            Ok(None) => return Ok(created),
+            Ok(Some(problem)) => problem,
+            Err(error) => away("count the services", &error),
+        };
+        if let Some(accepted) = quota::withdraw(api, &created).await {
+            return Ok(accepted);
         }
-        Err(error) => {
-            withdraw(api, &created).await;
-            Err(away("count the services", &error))
+        if attempt == ATTEMPTS || problem.status != StatusCode::TOO_MANY_REQUESTS {
+            return Err(problem);
         }
+        // Another process was creating one, too, and may have withdrawn it: not at the same time again.
+        let jitter = u64::from(secret::random().unwrap_or_default().first().copied().unwrap_or_default());
+        time::sleep(Duration::from_millis(50 + jitter)).await;
     }
+    Err(Problem::internal())
 }
 
 fn put_group(spec: &mut EphemeronSpec, group: Option<&str>) {
@@ -139,62 +148,20 @@ fn put_group(spec: &mut EphemeronSpec, group: Option<&str>) {
     labels.get_or_insert_default().insert(GROUP_LABEL.into(), group.into());
 }
 
-fn too_many(whose: &str, most: usize) -> Problem {
-    Problem::too_many(format!("{whose} has {most} services, and may not have more at once"), QUOTA_PAUSE)
-}
-
-/// What is known already needs no request.
-fn within_quotas(api: &Api, caller: &Caller) -> Result<(), Problem> {
-    let quotas = caller.app.quotas;
-    let user = caller.user.as_ref();
-    let of = |whose, quota: Option<usize>, topic: Option<String>| match (quota, topic) {
-        (Some(most), Some(topic)) if api.directory.count(&topic) >= most => Err(too_many(whose, most)),
-        _ => Ok(()),
-    };
-    of("the app", quotas.app, Some(of_app(&caller.app.name)))?;
-    of("the user", quotas.user, user.map(|user| of_user(&user.name)))?;
-    of("the group", quotas.group, user.and_then(|user| user.group.as_deref()).map(of_group))
-}
-
-/// Whether the service that was just created is one too many. It counts what there is now: of two that
-/// come at once, both may be refused, but never too many stay.
-async fn over(api: &Api, caller: &Caller) -> Result<Option<Problem>, RequestError> {
-    let Some(user) = &caller.user else { return Ok(None) };
-    let quotas = caller.app.quotas;
-    let checks = [
-        ("the user", quotas.user, USER_LABEL, Some(user.name.as_str())),
-        ("the group", quotas.group, GROUP_LABEL, user.group.as_deref()),
-    ];
-    for (whose, quota, label, value) in checks {
-        if let (Some(most), Some(value)) = (quota, value)
-            && api.ephemerons.count(label, value).await? > most
-        {
-            return Ok(Some(too_many(whose, most)));
-        }
-    }
-    Ok(None)
-}
-
-async fn withdraw(api: &Api, created: &Ephemeron) {
-    for attempt in 1..=WITHDRAWALS {
-        match api.ephemerons.delete(created).await {
-            Ok(()) => break,
-            Err(error) if error.is_missing() || error.is_conflict() => break,
-            Err(error) if attempt == WITHDRAWALS => {
-                tracing::warn!(%error, id = created.name(), "one service too many lives until its end");
-                return;
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(200) * attempt).await,
-        }
-    }
-    api.directory.cache.missing(created.name(), created.metadata.uid.as_deref());
-}
-
 /// Of a request that came before, or at the same time, to another process.
 async fn again(api: &Api, caller: &Caller, id: &str, fingerprint: &str) -> Result<Arc<Ephemeron>, Problem> {
     let found = api.ephemerons.get(id).await.map_err(|error| away("read the service", &error))?;
-    let found = found.ok_or_else(going)?;
-    same(caller, api.directory.cache.wrote(found), fingerprint)
+    let found = same(caller, Arc::new(found.ok_or_else(going)?), fingerprint)?;
+    if !quota::counts(caller) || quota::is_accepted(&found) {
+        return Ok(api.directory.cache.wrote((*found).clone()));
+    }
+    // Who has created it may be about to withdraw it: what this request answers must hold.
+    if let Some(problem) =
+        quota::over(api, caller).await.map_err(|error| away("count the services", &error))?
+    {
+        return Err(problem);
+    }
+    quota::accept(api, &found).await
 }
 
 fn same(caller: &Caller, known: Arc<Ephemeron>, fingerprint: &str) -> Result<Arc<Ephemeron>, Problem> {

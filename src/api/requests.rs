@@ -16,7 +16,7 @@ use tokio::time;
 use super::problem::Problem;
 use crate::{
     client::root_cause,
-    resource::{Ephemeron, NAME_LABEL},
+    resource::{ACCEPTED_ANNOTATION, Ephemeron, NAME_LABEL},
 };
 
 /// In which the API server must answer.
@@ -123,6 +123,30 @@ impl Ephemerons {
         let patch = Patch::Merge(json!({"metadata": metadata, "spec": {"expirationTime": end}}));
         let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
         timed(self.api().patch(seen.name(), &params, &patch)).await
+    }
+
+    /// Marks one as accepted.
+    ///
+    /// # Errors
+    ///
+    /// The request; a conflict where another one has its name.
+    pub async fn accept(&self, seen: &Ephemeron) -> Result<Ephemeron, RequestError> {
+        let annotations = json!({ACCEPTED_ANNOTATION: "true"});
+        let patch = Patch::Merge(json!({"metadata": {"uid": seen.metadata.uid, "annotations": annotations}}));
+        let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        timed(self.api().patch(seen.name(), &params, &patch)).await
+    }
+
+    /// Deletes this very version of one.
+    ///
+    /// # Errors
+    ///
+    /// The request; a conflict where it has changed since.
+    pub async fn delete_unchanged(&self, seen: &Ephemeron) -> Result<(), RequestError> {
+        let resource_version = seen.metadata.resource_version.clone();
+        let preconditions = Preconditions { uid: seen.metadata.uid.clone(), resource_version };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        timed(self.api().delete(seen.name(), &params)).await.map(drop)
     }
 
     /// Deletes this very one.

@@ -97,10 +97,15 @@ impl Controller {
         Self::start_with(&all)
     }
 
-    /// Starts one with this environment. It dies with the process that runs the cases.
+    /// Starts one with this environment.
     pub fn start_with(env: &[(&str, &str)]) -> Self {
+        Self::program(env!("CARGO_BIN_EXE_run"), env)
+    }
+
+    /// Starts a program with this environment. It dies with the process that runs the cases.
+    pub fn program(program: &str, env: &[(&str, &str)]) -> Self {
         let mut child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_run")])
+            .args(["--pdeathsig", "KILL", program])
             // Several run at once.
             .env("EPHEMERON_LISTEN", "127.0.0.1:0")
             .envs(env.iter().copied())

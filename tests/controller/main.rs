@@ -7,6 +7,8 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
+#[path = "../api/mod.rs"]
+mod api;
 mod bad_input;
 mod children;
 mod cluster;
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
     // The longest come first.
     streams::cases(&mut together);
     presets::cases(&mut together);
+    api::cases(&mut together);
     contract::cases(&mut together);
     routing::cases(&mut together);
     moves::cases(&mut together);

@@ -1,0 +1,22 @@
+//! The REST API on a real cluster, as backends use it.
+
+mod again;
+mod away;
+mod backend;
+mod http;
+mod life;
+mod presets;
+mod quotas;
+mod server;
+
+use crate::Cases;
+
+/// The cases.
+pub fn cases(cases: &mut Cases) {
+    life::cases(cases);
+    again::cases(cases);
+    quotas::cases(cases);
+    backend::cases(cases);
+    presets::cases(cases);
+    away::cases(cases);
+}
