@@ -360,9 +360,11 @@ fn named<T: CommandFactory>(error: &clap::Error) -> Option<String> {
             Some(format!("{variable} (or --{flag}) is not set. {help}"))
         }
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
-            let value = text(ContextKind::InvalidValue).unwrap_or_default();
             let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-            Some(format!("{variable} (or --{flag}) cannot be {value:?}: {why}"))
+            // A secret is not shown.
+            let shown = text(ContextKind::InvalidValue).filter(|_| !argument.is_hide_env_values_set());
+            let shown = shown.map_or_else(|| "that".into(), |value| format!("{value:?}"));
+            Some(format!("{variable} (or --{flag}) cannot be {shown}: {why}"))
         }
         _ => None,
     }

@@ -11,7 +11,7 @@ use poem_openapi::{
     registry::{MetaMediaType, MetaRequest, Registry},
     types::{ParseFromJSON, Type},
 };
-use tokio::time;
+use tokio::{io::AsyncReadExt as _, time};
 
 use super::problem::Problem;
 
@@ -19,6 +19,8 @@ use super::problem::Problem;
 pub const LARGEST: usize = 300 << 10;
 /// In which it must have come.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a body that is too large which are read all the same.
+const DISCARDED: u64 = 4 << 20;
 /// How deep objects and arrays may be nested.
 const DEEPEST: usize = 64;
 
@@ -66,10 +68,11 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<String> {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     };
     let announced = request.header(http::header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let body = <poem::Body as poem::FromRequest>::from_request(request, body).await?;
     if announced.is_some_and(|length: u64| length > LARGEST as u64) {
+        discard(body).await;
         return Err(too_large().into());
     }
-    let body = <poem::Body as poem::FromRequest>::from_request(request, body).await?;
     let Ok(read) = time::timeout(TIMEOUT, body.into_bytes_limit(LARGEST)).await else {
         let message = format!("the body did not come within {TIMEOUT:?}");
         return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, message).into());
@@ -81,6 +84,13 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<String> {
     })?;
     let text = String::from_utf8(bytes.into());
     Ok(text.map_err(|_| Problem::bad_request("the body is not UTF-8"))?)
+}
+
+/// Takes in some of what is not wanted: a connection that is closed before would take the answer with it.
+async fn discard(body: poem::Body) {
+    let (mut some, mut nowhere) = (body.into_async_read().take(DISCARDED), tokio::io::sink());
+    // Whatever becomes of it, the answer is the same.
+    let _ = time::timeout(TIMEOUT / 10, tokio::io::copy(&mut some, &mut nowhere)).await;
 }
 
 fn cut(error: &io::Error) -> Problem {

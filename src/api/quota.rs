@@ -135,6 +135,10 @@ pub async fn withdraw(api: &Api, created: &Arc<Ephemeron>) -> Option<Arc<Ephemer
         match api.ephemerons.delete_unchanged(&seen).await {
             Ok(()) => break,
             Err(error) if error.is_missing() => break,
+            Err(error) if attempt == WITHDRAWALS => {
+                tracing::warn!(%error, id = created.name(), "one service too many lives until its end");
+                return None;
+            }
             // The controller has written its status, or another request has accepted it.
             Err(error) if error.is_conflict() => match api.ephemerons.get(created.name()).await {
                 Ok(Some(now)) if now.metadata.uid != created.metadata.uid => break,
@@ -143,10 +147,6 @@ pub async fn withdraw(api: &Api, created: &Arc<Ephemeron>) -> Option<Arc<Ephemer
                 Ok(None) => break,
                 Err(_) => tokio::time::sleep(Duration::from_millis(200) * attempt).await,
             },
-            Err(error) if attempt == WITHDRAWALS => {
-                tracing::warn!(%error, id = created.name(), "one service too many lives until its end");
-                return None;
-            }
             Err(_) => tokio::time::sleep(Duration::from_millis(200) * attempt).await,
         }
     }

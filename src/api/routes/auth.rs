@@ -10,6 +10,7 @@ use super::Tag;
 use crate::api::{
     Api,
     body::Body,
+    json::Text,
     problem::{BAD, BODY, MANY, Problem, Refused, UNKNOWN},
     settings::App,
     token::{LONGEST_SUBJECT, Subject, is_uid},
@@ -24,16 +25,16 @@ pub struct Auth;
 pub struct Login {
     /// The backend's name.
     #[oai(validator(max_length = 63))]
-    pub app: String,
+    pub app: Text,
     /// Its key.
     #[oai(validator(max_length = 1024))]
-    pub key: String,
+    pub key: Text,
     /// The user: letters and digits, and `-` and `_` inside. With a full stop and the app's name it has at
     /// most 63 characters.
-    pub uid: String,
+    pub uid: Text,
     /// A group of users, in the same form.
     #[oai(nullable)]
-    pub gid: Option<String>,
+    pub gid: Option<Text>,
 }
 
 impl Example for Login {
@@ -48,10 +49,10 @@ impl Example for Login {
 pub struct AppLogin {
     /// The backend's name.
     #[oai(validator(max_length = 63))]
-    pub app: String,
+    pub app: Text,
     /// Its key.
     #[oai(validator(max_length = 1024))]
-    pub key: String,
+    pub key: Text,
 }
 
 impl Example for AppLogin {
@@ -92,9 +93,9 @@ impl Auth {
     #[oai(path = "/auth", method = "post", operation_id = "login")]
     async fn login(&self, api: Data<&Arc<Api>>, login: Body<Login>) -> Answer {
         let Body(Login { app, key, uid, gid }) = login;
-        let app = known(&api, &app, &key).await?;
-        let user = full("uid", &uid, &app)?;
-        let group = gid.map(|gid| full("gid", &gid, &app)).transpose()?;
+        let app = known(&api, &app.0, &key.0).await?;
+        let user = full("uid", &uid.0, &app)?;
+        let group = gid.map(|gid| full("gid", &gid.0, &app)).transpose()?;
         Ok(token(&api, &Subject::User { user, group, app: app.name.clone() })?)
     }
 
@@ -105,7 +106,7 @@ impl Auth {
     #[oai(path = "/auth/app", method = "post", operation_id = "loginApp")]
     async fn login_app(&self, api: Data<&Arc<Api>>, login: Body<AppLogin>) -> Answer {
         let Body(AppLogin { app, key }) = login;
-        let app = known(&api, &app, &key).await?;
+        let app = known(&api, &app.0, &key.0).await?;
         Ok(token(&api, &Subject::App(app.name.clone()))?)
     }
 }

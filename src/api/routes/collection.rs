@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::Utc;
-use poem::web::Data;
+use poem::{Request, web::Data};
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
     param::{Header, Query},
@@ -19,7 +19,7 @@ use crate::api::{
     bulk::{self, Meant, Outcome, topic},
     caller::Authorized,
     creating::{self, Wanted, words},
-    json::Fields,
+    json::{Fields, Text},
     lifetime,
     problem::{AWAY, BAD, BODY, CONFLICT, FORBIDDEN, MANY, MISSING, PARAMETERS, Problem, Refused, UNKNOWN},
     time::Time,
@@ -29,6 +29,8 @@ use crate::api::{
 /// The operations.
 pub struct Collection;
 
+/// The header by which a request is known when it comes again.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Services in one page of a list.
 const PAGE: u16 = 100;
 
@@ -37,7 +39,7 @@ const PAGE: u16 = 100;
 #[oai(rename_all = "camelCase", deny_unknown_fields, skip_serializing_if_is_none, example)]
 pub struct NewService {
     /// The preset's name.
-    pub preset: String,
+    pub preset: Text,
     /// How long it lives from now on. Either this or `expirationTime`.
     #[oai(nullable, validator(minimum(value = "1")))]
     pub lifetime_minutes: Option<u32>,
@@ -131,6 +133,7 @@ impl Collection {
         /// Any text that the caller does not use for another service: at most 255 visible characters of ASCII.
         #[oai(name = "Idempotency-Key")]
         key: Header<Option<String>>,
+        request: &Request,
         body: Body<NewService>,
     ) -> Result<
         Created,
@@ -138,15 +141,15 @@ impl Collection {
     > {
         let Body(NewService { preset, lifetime_minutes, expiration_time, parameters }) = body;
         let caller = caller.0;
-        if let Some(key) = &key.0 {
-            let is_fit = (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-            if !is_fit {
-                let why = "Idempotency-Key must have 1 to 255 visible characters of ASCII";
-                return Err(Problem::bad_request(why).into());
-            }
+        // One that cannot be read is not the same as none.
+        if request.headers().get_all(IDEMPOTENCY_KEY).iter().count() != usize::from(key.0.is_some())
+            || key.0.as_deref().is_some_and(|key| !is_key(key))
+        {
+            let why = "Idempotency-Key must have 1 to 255 visible characters of ASCII";
+            return Err(Problem::bad_request(why).into());
         }
         let wanted = Wanted {
-            preset,
+            preset: preset.0,
             parameters: parameters.map(|Fields(parameters)| Value::Object(parameters)),
             end: lifetime::end(&caller.app, lifetime_minutes, expiration_time, Utc::now())?,
             words: words(lifetime_minutes, expiration_time.map(|Time(time)| time)),
@@ -269,4 +272,8 @@ impl Collection {
         let end = lifetime::end(&caller.0.app, lifetime_minutes, expiration_time, Utc::now())?;
         Ok(Done::Ok(Json(bulk::each(&api, meant, Some(end)).await?)))
     }
+}
+
+fn is_key(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
