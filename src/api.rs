@@ -105,6 +105,7 @@ pub async fn run(
 ) -> Result<(), ApiError> {
     let client = Client::try_from(config)?;
     let metrics = Arc::new(metrics);
+    server::raise_file_limit();
     let listener = server::bind(settings.listen).await?;
     let (stop, stopping) = watch::channel(false);
     let services = std::mem::take(&mut settings.services);

@@ -116,6 +116,11 @@ impl Request {
         self.user_agent.starts_with("ephemeron-controller/")
     }
 
+    /// Whether the REST API sent it.
+    pub fn is_apis(&self) -> bool {
+        self.user_agent.starts_with("ephemeron-api/")
+    }
+
     /// The name of the object that it is about; empty where it is about many.
     pub fn name(&self) -> &str {
         &self.object_ref.name

@@ -6,8 +6,10 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "what cannot be measured fails loudly")]
 
 mod acceptor;
+mod api;
 mod at_once;
 mod audit;
+mod bare;
 #[path = "../../tests/controller/cluster.rs"]
 mod cluster;
 #[expect(dead_code, reason = "the tests use more of it")]
@@ -41,11 +43,12 @@ use report::Figure;
 type Measurement = (&'static str, for<'a> fn(&'a World) -> Pin<Box<dyn Future<Output = Figure> + 'a>>);
 
 /// All figures, in the order in which they are measured.
-const FIGURES: [Measurement; 5] = [
+const FIGURES: [Measurement; 6] = [
     ("requests", |world| Box::pin(requests::measure(world))),
     ("first-answer", |world| Box::pin(first_answer::measure(world))),
     ("at-once", |world| Box::pin(at_once::measure(world))),
     ("expiry", |world| Box::pin(expiry::measure(world))),
+    ("api", |world| Box::pin(api::measure(world))),
     ("held", |world| Box::pin(held::measure(world))),
 ];
 
@@ -68,6 +71,10 @@ struct Arguments {
     /// Measure nothing: draw docs/performance/*.svg from what was measured last.
     #[arg(long)]
     plots: bool,
+
+    /// Answer like an operation that does nothing, and no more: the floor of `api`.
+    #[arg(long, hide = true)]
+    bare: bool,
 
     /// What `cargo bench` says to every benchmark.
     #[arg(long, hide = true)]
@@ -106,6 +113,10 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.plots {
         return plots::draw();
+    }
+    if arguments.bare {
+        bare::serve().await;
+        return ExitCode::SUCCESS;
     }
     let cluster = match Cluster::connect().await {
         Ok(cluster) => cluster,

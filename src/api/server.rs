@@ -16,6 +16,7 @@ use poem::{
     Addr, Endpoint, EndpointExt as _, Response,
     web::{LocalAddr, RemoteAddr},
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -64,6 +65,15 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, CannotListen> {
     let address = listener.local_addr().map_err(|error| CannotListen(address, error))?;
     tracing::info!(%address, "the REST API is served, its document at /openapi.json and Swagger UI at /docs");
     Ok(listener)
+}
+
+/// Lets this process have as many connections as the system allows it: what it starts with is often 1,024.
+pub fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the number of open files stays limited to {:?}", limit.current);
+    }
 }
 
 /// Serves until `shutdown` resolves. Then who waits is told to come back, and for a while connections are

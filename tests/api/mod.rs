@@ -8,6 +8,7 @@ mod life;
 mod presets;
 mod quotas;
 mod server;
+mod tutorial;
 
 use crate::Cases;
 
@@ -19,4 +20,5 @@ pub fn cases(cases: &mut Cases) {
     backend::cases(cases);
     presets::cases(cases);
     away::cases(cases);
+    tutorial::cases(cases);
 }
