@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`resource`] | the custom resource, its conditions, and every label and annotation key of ours |
 //! | [`policy`] | what a Pod may be in an installation: template, images, caps, Pod Security (`presets/host`) |
+//! | [`api`] | the REST API: creates, shows and changes Ephemerons for backends |
 //! | [`controller`] | brings Ephemerons about, and deletes them when their time is over |
 //! | [`cache`] | what the watches have shown of a kind of object |
 //! | [`config`] | the programs' flags and variables |
@@ -15,7 +16,8 @@
 //!
 //! ```text
 //! bin        -> everything
-//! config     -> controller::settings, health, policy, resource
+//! config     -> api::settings, controller::settings, health, policy, resource
+//! api        -> cache, client, controller::settings, controller::template, health, policy, resource
 //! controller -> cache, client, health, policy, resource
 //! cache      -> client, health
 //! resource, client, health, telemetry -> nothing in the crate

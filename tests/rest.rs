@@ -1,7 +1,7 @@
 //! What the REST API says to requests that mean nothing: the right status, one form of body, nothing created.
 //! The API server is away, so that whatever would ask it shows.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
+#![expect(clippy::expect_used, reason = "a test may fail loudly")]
 
 #[path = "api/http.rs"]
 #[allow(dead_code, reason = "the cases on a cluster use all of it")]

@@ -16,11 +16,13 @@ use poem_openapi::{
     OperationId,
     error::{AuthorizationError, ParseParamError, ParsePathError},
 };
+use tokio::sync::watch;
 
 use super::{
     Api,
     caller::Who,
     document::{self, Allowed},
+    metrics::Metrics,
     problem::Problem,
 };
 
@@ -49,7 +51,8 @@ pub fn endpoint(api: Arc<Api>) -> impl Endpoint<Output = Response> {
     let routes =
         Route::new().at("/openapi.json", get(document)).at("/docs", get(docs)).nest_no_strip("/", service);
     let cors = cors(api.settings.origins.as_deref());
-    Answering { inner: routes.with(cors).data(Arc::clone(&api)).map_to_response(), api, allowed }
+    let (metrics, stopping) = (Arc::clone(&api.metrics), api.stopping.clone());
+    Answering { inner: routes.with(cors).data(api).map_to_response(), metrics, stopping, allowed }
 }
 
 /// Browsers may call from these origins; tokens go in a header, never in cookies.
@@ -73,7 +76,8 @@ fn cors(origins: Option<&[String]>) -> Cors {
 
 struct Answering<E> {
     inner: E,
-    api: Arc<Api>,
+    metrics: Arc<Metrics>,
+    stopping: watch::Receiver<bool>,
     allowed: Allowed,
 }
 
@@ -115,13 +119,13 @@ impl<E: Endpoint<Output = Response>> Endpoint for Answering<E> {
         }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        if *self.api.stopping.borrow() {
+        if *self.stopping.borrow() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let (status, time) = (response.status().as_u16(), begun.elapsed());
         let operation = operation.map_or("none", |OperationId(name)| name);
         let waits = response.data::<Waited>().is_some();
-        self.api.metrics.answered(operation, status, (!waits).then_some(time));
+        self.metrics.answered(operation, status, (!waits).then_some(time));
         let who = who.0.get();
         let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         if status >= 500 {
@@ -187,4 +191,46 @@ fn problem(error: &Error, path: &str) -> Problem {
         return Problem::internal();
     }
     Problem::new(status, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::endpoint::make;
+    use prometheus_client::registry::Registry;
+    use serde_json::Value;
+
+    use super::*;
+
+    async fn answered<E: Endpoint<Output = Response>>(inner: E) -> (Response, String) {
+        let (_stop, stopping) = watch::channel(false);
+        let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+        let allowed = Allowed::of(&document::text());
+        let answering = Answering { inner, metrics, stopping, allowed };
+        let mut response = answering.call(Request::default()).await.expect("an answer");
+        let text = response.take_body().into_string().await.expect("a text");
+        (response, text)
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_like_any_other() {
+        let panics = make(|_| async {
+            let words: Option<Response> = None;
+            Ok::<_, Error>(words.expect("words that are nobody's business"))
+        });
+        let (response, text) = answered(panics).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(body["requestId"].as_str(), response.header(REQUEST_ID));
+        assert!(body["message"].is_string() && !text.contains("business"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn errors_of_libraries_have_the_one_body_and_none_of_their_words() {
+        let fails = make(|_| async {
+            Err::<Response, _>(poem::error::InternalServerError(std::io::Error::other("disk")))
+        });
+        let (response, text) = answered(fails).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(text.contains("requestId") && !text.contains("disk"), "{text}");
+    }
 }

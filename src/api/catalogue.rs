@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 
 use super::problem::{Fault, Problem};
 use crate::{
-    controller::{settings, template::template},
+    controller::settings,
+    controller::template::template,
     resource::{self, Ephemeron, EphemeronSpec, parameters::Parameters},
 };
 

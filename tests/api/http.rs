@@ -135,7 +135,8 @@ impl Events {
                     line.map(|value| value.trim_start_matches(": ").to_owned())
                 };
                 let found = field("event").zip(field("data"));
-                self.text = rest.to_owned();
+                let rest = rest.to_owned();
+                self.text = rest;
                 if let Some((name, data)) = found {
                     return Some((name, serde_json::from_str(&data).expect("JSON")));
                 }
