@@ -309,6 +309,7 @@ fn name_of(change: &Change) -> Option<&str> {
         Change::Served { name, .. }
         | Change::Failed { name, .. }
         | Change::Retired { name, .. }
+        | Change::Mended { name, .. }
         | Change::Shadowed { name, .. } => Some(name),
         Change::Folder { .. } | Change::Cache(_) => None,
     }
