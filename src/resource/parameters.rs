@@ -22,7 +22,7 @@ impl Parameters {
         let text = parameters.map_or("{}", Self::text);
         // What is nested too deeply to be read is never rendered.
         let said = serde_json::from_str::<Value>(text).map(|value| value.to_string());
-        Digest::of(said.as_deref().unwrap_or(text).as_bytes()).to_string()
+        Digest::of(said.as_deref().unwrap_or(text).as_bytes()).hexadecimal()
     }
 }
 
