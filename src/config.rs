@@ -205,6 +205,7 @@ impl Presets {
             cache: self.preset_cache,
             cache_key: self.preset_cache_key,
             limits: self.limits,
+            is_seed_set: self.preset_seed.is_some(),
             seed: match self.preset_seed {
                 Some(file) => file.0,
                 None => secret::random()?.into(),

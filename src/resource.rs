@@ -333,6 +333,9 @@ pub struct Rendered {
     /// The SHA-256 of its file, in hexadecimal digits.
     #[serde(default)]
     pub digest: String,
+    /// The SHA-256 of the parameters that it was asked with, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub parameters_digest: String,
     /// The port of the service.
     #[serde(default)]
     pub port: u16,
@@ -346,6 +349,14 @@ pub struct Rendered {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 2048)))]
     pub warnings: Vec<String>,
+}
+
+impl Rendered {
+    /// Whether these were the parameters, by their [`Parameters::digest`], as far as the record tells.
+    #[must_use]
+    pub fn was_asked_with(&self, digest: &str) -> bool {
+        self.parameters_digest.is_empty() || self.parameters_digest == digest
+    }
 }
 
 /// The object that routes the host to the service.

@@ -126,9 +126,10 @@ impl Request {
         &self.object_ref.name
     }
 
-    /// Whether it is about the object of this name.
+    /// Whether it is about the object of this name, or one that is called after it: a Secret, a later Pod.
     pub fn names(&self, name: &str) -> bool {
-        self.object_ref.name == name
+        let rest = self.object_ref.name.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 
     /// Whether it is about an object that Kubernetes has made for the one of this name.

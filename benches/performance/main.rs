@@ -20,10 +20,13 @@ mod expiry;
 mod fake_nodes;
 mod first_answer;
 mod floor;
+#[path = "../../presets/host/tests/attacks/guest.rs"]
+mod guest;
 mod held;
 mod lives;
 mod plots;
 mod poll;
+mod preset;
 mod process;
 mod report;
 mod requests;

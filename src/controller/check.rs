@@ -1,6 +1,7 @@
 //! `run --check`: can services work in this cluster, and if not, what is to be done?
 
 mod findings;
+mod presets;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -82,6 +83,7 @@ pub async fn check(settings: &Settings, mut config: kube::Config) -> Findings {
     let address = address(&routing);
     probe(settings, &routing, address.as_deref(), &mut findings).await;
     dns(settings, address.as_deref(), &mut findings).await;
+    presets::check(&settings.presets, &settings.policy, &mut findings).await;
     findings
 }
 

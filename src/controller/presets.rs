@@ -1,33 +1,30 @@
 //! Asks presets what to run: once for each Ephemeron, and what they say is recorded in its status before
 //! anything is made of it.
 
+pub mod opening;
 mod record;
+#[cfg(test)]
+mod tests;
 mod turns;
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, OnceLock, Weak},
-};
+use std::sync::{Arc, OnceLock, Weak};
 
 use chrono::{DateTime, Utc};
 use ephemeron_preset_host::{
-    catalogue::{
-        Absent, Accepts, Catalogue, Change, OnChange, OpenError, Options, RenderError, Rendering as Answer,
-        State,
-    },
+    catalogue::{Absent, Catalogue, OpenError, RenderError, Rendering as Answer, Trouble},
     document,
     error::{CallError, Refusal},
 };
 use kube::{Client, ResourceExt as _};
 use serde_json::{Map, Value};
 
+use opening::{count, heard};
 pub use record::PresetError;
 use record::{keep_secret, recall, record};
 use turns::Turns;
 
 use super::{
     caches::{Caches, Listeners},
-    metrics::Metrics,
     rendering::{self, Rendering},
     settings::{self, Settings},
 };
@@ -35,7 +32,7 @@ use crate::{
     policy::{Policy, fields},
     resource::{
         CREATED_BY_ANNOTATION, Ephemeron, GROUP_LABEL, Preset, Rendered,
-        conditions::{self, Finding, PRESET_READY, Reason},
+        conditions::{Finding, Reason},
         parameters::Parameters,
     },
 };
@@ -58,8 +55,18 @@ pub struct Presets {
 pub enum Said {
     /// This is to be run; with the Ephemeron as it is now.
     Run(Arc<Ephemeron>, Rendering),
+    /// As [`Said::Run`], asked just now; but the preset's file has been replaced by one that is not served,
+    /// and this is its last good version.
+    RunLastGood(Arc<Ephemeron>, Rendering, Trouble),
     /// Nothing is; why, and whether asking again may help without anything changing.
     Nothing(Finding, Again),
+}
+
+/// What lives of an Ephemeron.
+#[derive(Clone, Copy, Debug)]
+pub struct Living {
+    /// The port of its Service, if it has one.
+    pub port: Option<u16>,
 }
 
 /// Whether to ask again.
@@ -87,24 +94,11 @@ impl Presets {
         if settings.folders.is_empty() {
             return Ok(Self { catalogue: None, ..Self::of(settings) });
         }
-        let options = |cache: Option<PathBuf>| Options {
-            folders: settings.folders.clone(),
-            limits: settings.limits.clone(),
-            cache,
-            key: settings.cache_key.clone(),
-            compiler: None,
-            context: document::Context { values: settings.values.clone(), ..document::Context::example() },
-            accepts: accepts(policy.clone()),
-            on_change: heard(Arc::clone(caches), listeners.clone(), Arc::clone(&this)),
-        };
-        let catalogue = match Catalogue::open(options(settings.cache.clone())) {
-            // Slower starts are no reason to serve nobody.
-            Err(OpenError::Cache(error)) => {
-                tracing::warn!("EPHEMERON_PRESET_CACHE: {error}; presets are compiled anew at each start");
-                Catalogue::open(options(None))?
-            }
-            catalogue => catalogue?,
-        };
+        let hears = || heard(Arc::clone(caches), listeners.clone(), Arc::clone(&this));
+        let (catalogue, no_cache) = opening::open(settings, policy, &settings.limits, hears)?;
+        if let Some(error) = no_cache {
+            tracing::warn!("EPHEMERON_PRESET_CACHE: {error}; presets are compiled anew at each start");
+        }
         let catalogue = Arc::new(catalogue);
         // It is set once, here.
         let _ = this.set(Arc::downgrade(&catalogue));
@@ -123,7 +117,8 @@ impl Presets {
     }
 
     /// What this Ephemeron's preset says: what it has said before, or else now. Where a Pod lives, the
-    /// template is not needed, and is not fetched.
+    /// template is not needed, and is not fetched; and where the record is lost, nobody is asked: the port
+    /// would be another file's, or other parameters'.
     ///
     /// # Errors
     ///
@@ -134,25 +129,33 @@ impl Presets {
         caches: &Caches,
         settings: &Settings,
         ephemeron: &Arc<Ephemeron>,
-        lives: bool,
+        living: Option<Living>,
     ) -> Result<Said, PresetError> {
         let Some(preset) = &ephemeron.spec.preset else { return Ok(nothing()) };
         let recorded = ephemeron.status.as_ref().and_then(|status| status.preset.clone());
-        let Some(rendered) = recorded.filter(|rendered| rendered.port > 0) else {
-            return self.ask(client, caches, settings, ephemeron, preset, None).await;
+        let recorded = recorded.filter(|rendered| rendered.port > 0);
+        let rendered = match (recorded, living) {
+            (Some(rendered), _) => rendered,
+            (None, None) => return self.ask(client, caches, settings, ephemeron, preset, None).await,
+            (None, Some(Living { port: Some(port) })) => Rendered { port, ..Rendered::default() },
+            (None, Some(Living { port: None })) => {
+                let text = "neither the status nor a Service tells the port of what runs: delete this Ephemeron and create another";
+                return Ok(Said::Nothing(Finding::no(Reason::PresetRecordLost, text), Again::Later));
+            }
         };
-        if lives {
+        if living.is_some() {
             return Ok(Said::Run(Arc::clone(ephemeron), Rendering { rendered, template: None }));
         }
         match recall(client, ephemeron).await? {
             Some(template) => {
                 Ok(Said::Run(Arc::clone(ephemeron), Rendering { rendered, template: Some(template) }))
             }
-            None => self.ask(client, caches, settings, ephemeron, preset, Some(&rendered.digest)).await,
+            None => self.ask(client, caches, settings, ephemeron, preset, Some(&rendered)).await,
         }
     }
 
-    /// Asks the preset, and records what it says. With `digest`, only that very file may answer.
+    /// Asks the preset, and records what it says. With `known`, only that very file may answer, with the
+    /// parameters that it was asked with.
     async fn ask(
         &self,
         client: &Client,
@@ -160,17 +163,19 @@ impl Presets {
         settings: &Settings,
         ephemeron: &Arc<Ephemeron>,
         preset: &Preset,
-        digest: Option<&str>,
+        known: Option<&Rendered>,
     ) -> Result<Said, PresetError> {
         let answer = match self.answer(settings, ephemeron, preset).await {
             Ok(answer) => answer,
             Err((finding, again)) => return Ok(Said::Nothing(finding, again)),
         };
         let found = answer.digest.to_string();
-        if digest.is_some_and(|digest| digest != found) {
+        let asked_with = Parameters::digest(preset.parameters.as_ref());
+        let is_other = |known: &Rendered| known.digest != found || !known.was_asked_with(&asked_with);
+        if known.is_some_and(is_other) {
             return Ok(never(
                 Reason::PresetRecordLost,
-                "what the preset has said is not in the status any more, and the preset has changed since: delete this Ephemeron and create another",
+                "what the preset has said is not in the status any more, and the preset, or spec.preset.parameters, has changed since: delete this Ephemeron and create another",
             ));
         }
         let admitted = match settings.policy.admit_rendered(&answer.template) {
@@ -210,13 +215,25 @@ impl Presets {
             }
         }
         let Answer { version, port, template, warnings, .. } = answer;
-        let rendered = Rendered { version, digest: found, port, probe_path, secret_name, warnings };
+        let rendered = Rendered {
+            version,
+            digest: found,
+            parameters_digest: asked_with,
+            port,
+            probe_path,
+            secret_name,
+            warnings,
+        };
         let ephemeron = match record(client, caches, ephemeron, &rendered, text).await {
             Ok(Some(ephemeron)) => ephemeron,
             Ok(None) => return Ok(nothing()),
             Err(error) => return error.told("record in the status"),
         };
-        Ok(Said::Run(ephemeron, Rendering { rendered, template: Some(template) }))
+        let rendering = Rendering { rendered, template: Some(template) };
+        Ok(match self.catalogue.as_ref().and_then(|catalogue| catalogue.trouble(&preset.name)) {
+            Some(trouble) => Said::RunLastGood(ephemeron, rendering, trouble),
+            None => Said::Run(ephemeron, rendering),
+        })
     }
 
     async fn answer(
@@ -269,49 +286,17 @@ impl Presets {
     }
 }
 
-/// Of an example only what no parameters could mend counts: another image, or less of it, may be allowed.
-fn accepts(policy: Policy) -> Accepts {
-    Box::new(move |template| match policy.admit_rendered(template) {
-        Err(violation) if !violation.is_of_this_installation() => Err(violation.to_string()),
-        _ => Ok(()),
-    })
-}
-
-/// Tells of a change, and has those looked at who wait for the preset. Who has asked already keeps what it
-/// has got.
-fn heard(caches: Arc<Caches>, told: Listeners, catalogue: Arc<OnceLock<Weak<Catalogue>>>) -> OnChange {
-    Box::new(move |change| {
-        if change.is_trouble() {
-            tracing::warn!("{change}");
-        } else {
-            tracing::info!("{change}");
-        }
-        if let Some(catalogue) = catalogue.get().and_then(Weak::upgrade) {
-            count(&told.metrics, &catalogue);
-        }
-        for ephemeron in name_of(change).map(|name| caches.ephemerons.group(name)).unwrap_or_default() {
-            let conditions = ephemeron.status.as_ref().map_or(&[][..], |status| &status.conditions);
-            if !conditions::is_true(conditions, PRESET_READY) {
-                told.name(ephemeron.name());
-            }
-        }
-    })
-}
-
-fn count(metrics: &Metrics, catalogue: &Catalogue) {
-    let entries = catalogue.list();
-    let serving = entries.iter().filter(|entry| entry.state == State::Serving).count();
-    metrics.presets(serving, entries.iter().filter(|entry| entry.trouble.is_some()).count());
-}
-
-fn name_of(change: &Change) -> Option<&str> {
-    match change {
-        Change::Served { name, .. }
-        | Change::Failed { name, .. }
-        | Change::Retired { name, .. }
-        | Change::Shadowed { name, .. } => Some(name),
-        Change::Folder { .. } | Change::Cache(_) => None,
-    }
+/// What to tell one who has got a preset's last good version, because of the trouble with its new file.
+pub fn of_the_new_file(rendered: &Rendered, trouble: &Trouble) -> (Reason, String) {
+    let reason = if trouble.incompatible { Reason::PresetIncompatible } else { Reason::PresetUnhealthy };
+    let (version, digest) = (&rendered.version, rendered.digest.get(..12).unwrap_or_default());
+    let why = &trouble.reason;
+    (
+        reason,
+        format!(
+            "version {version} ({digest}) of the preset was asked: its present file is not served: {why}"
+        ),
+    )
 }
 
 fn never(reason: Reason, text: impl Into<String>) -> Said {
@@ -348,5 +333,5 @@ fn finding(name: &str, error: &RenderError) -> (Finding, Again) {
         RenderError::Absent(absent) => absent.to_string(),
         RenderError::Call(error) => format!("the preset {name}: {error}"),
     };
-    (Finding::no(reason, text), again)
+    (Finding::whole(reason, text), again)
 }

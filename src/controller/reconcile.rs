@@ -16,7 +16,7 @@ use super::{
     moving,
     observe::{Observed, observe},
     ownership::{Whose, whose},
-    presets::{Again, Said},
+    presets::{self, Again, Living, Said},
     probe::Reachability,
     publish::{self, publish},
     rendering::Rendering,
@@ -58,7 +58,10 @@ pub(super) async fn reconcile(name: &str, context: &Context) -> Result<Action, E
     let observed = observe(&context.caches, name);
     let pod = has_pod(&ephemeron, &observed, now);
     let (ephemeron, rendering, asked_again) = match &ephemeron.spec.preset {
-        Some(_) => ask_preset(context, ephemeron, pod).await?,
+        Some(_) => {
+            let living = pod.then(|| Living { port: service_port(&ephemeron, &observed) });
+            ask_preset(context, ephemeron, living).await?
+        }
         None => (ephemeron, Ok(None), None),
     };
     let frame = Frame { ephemeron: &ephemeron, end, held: held.as_deref(), routing: &routing };
@@ -231,15 +234,19 @@ async fn write(
 async fn ask_preset(
     context: &Context,
     ephemeron: Arc<Ephemeron>,
-    pod: bool,
+    living: Option<Living>,
 ) -> Result<(Arc<Ephemeron>, Result<Option<Rendering>, Invalid>, Option<TimeDelta>), Error> {
-    let Context { client, caches, settings, presets, metrics, .. } = context;
-    let was_asked = ephemeron.status.as_ref().is_some_and(|status| status.preset.is_some());
-    Ok(match presets.said(client, caches, settings, &ephemeron, pod).await? {
-        Said::Run(ephemeron, rendering) => {
-            if !was_asked {
-                metrics.asked(Asked::Rendered);
-            }
+    let Context { client, caches, settings, presets, metrics, teller, .. } = context;
+    let is_asked = living.is_none() && ephemeron.status.as_ref().is_none_or(|status| status.preset.is_none());
+    let said = presets.said(client, caches, settings, &ephemeron, living).await?;
+    if is_asked && matches!(said, Said::Run(..) | Said::RunLastGood(..)) {
+        metrics.asked(Asked::Rendered);
+    }
+    Ok(match said {
+        Said::Run(ephemeron, rendering) => (ephemeron, Ok(Some(rendering)), None),
+        Said::RunLastGood(ephemeron, rendering, trouble) => {
+            let (reason, note) = presets::of_the_new_file(&rendering.rendered, &trouble);
+            teller.warn(&ephemeron, reason.as_str(), &note).await;
             (ephemeron, Ok(Some(rendering)), None)
         }
         Said::Nothing(finding, again) => {
@@ -249,6 +256,13 @@ async fn ask_preset(
             (ephemeron, Err(Invalid::Preset(finding)), again)
         }
     })
+}
+
+/// The port of this Ephemeron's Service.
+fn service_port(ephemeron: &Ephemeron, observed: &Observed) -> Option<u16> {
+    let service = observed.service.as_ref().filter(|one| whose(one.as_ref(), ephemeron) == Whose::Ours)?;
+    let port = service.spec.as_ref()?.ports.iter().flatten().next()?;
+    u16::try_from(port.port).ok().filter(|port| *port > 0)
 }
 
 /// Whether a Pod of this Ephemeron lives.

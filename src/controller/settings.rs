@@ -70,6 +70,8 @@ pub struct Presets {
     pub limits: Limits,
     /// The secret that the seeds of Ephemerons come of.
     pub seed: Vec<u8>,
+    /// Whether that was set: else it is another one at each start.
+    pub is_seed_set: bool,
     /// What all presets are told.
     pub values: Map<String, Value>,
 }

@@ -17,6 +17,7 @@ use super::{
 use crate::resource::{
     Ephemeron, EphemeronStatus, Rendered, Route,
     conditions::{self, AVAILABLE, Condition, EXPIRING, Finding, POD_READY, PRESET_READY, Reason},
+    parameters::Parameters,
 };
 
 /// In the moments after a Pod became ready its endpoint, its route and the gateway follow one after
@@ -125,15 +126,30 @@ pub fn status(situation: &Situation<'_>, now: DateTime<Utc>) -> (EphemeronStatus
 
 /// Whether the preset has said what to run.
 fn preset_ready(situation: &Situation<'_>) -> Finding {
-    if let Err(invalid) = situation.outcome {
-        return Finding::no(invalid.reason(), invalid.to_string());
+    match situation.outcome {
+        // Here as a whole; the other conditions cut it.
+        Err(Invalid::Preset(finding)) => return finding.clone(),
+        Err(invalid) => return Finding::no(invalid.reason(), invalid.to_string()),
+        Ok(_) => {}
     }
     let rendered = situation.ephemeron.status.as_ref().and_then(|status| status.preset.as_ref());
-    let Some(Rendered { version, digest, warnings, .. }) = rendered else {
-        return Finding::yes(Reason::Rendered, "the preset has said what to run");
+    let Some(rendered) = rendered.filter(|rendered| rendered.port > 0) else {
+        return Finding::yes(
+            Reason::Rendered,
+            "somebody has taken what the preset has said out of the status: the service stays as it is, and \
+             the preset is asked anew if another Pod must be made",
+        );
     };
+    let Rendered { version, digest, warnings, .. } = rendered;
     let digest = digest.get(..12).unwrap_or(digest);
     let mut said = vec![format!("version {version} ({digest}) has said what to run")];
+    let parameters = situation.ephemeron.spec.preset.as_ref().and_then(|preset| preset.parameters.as_ref());
+    if !rendered.was_asked_with(&Parameters::digest(parameters)) {
+        said.push(
+            "spec.preset.parameters have changed since, which has no effect: delete this Ephemeron and create another"
+                .into(),
+        );
+    }
     said.extend(warnings.iter().cloned());
     Finding::yes(Reason::Rendered, said.join("; "))
 }

@@ -31,22 +31,28 @@ impl Teller {
     /// Tells what troubles have begun between two statuses. That an Event cannot be written is no
     /// failure: the status has said it already.
     pub async fn tell(&self, ephemeron: &Ephemeron, before: Option<&EphemeronStatus>, now: &EphemeronStatus) {
+        for condition in begun(before, now) {
+            let (reason, message) = (condition.reason.as_deref(), condition.message.as_deref());
+            self.warn(ephemeron, reason.unwrap_or_default(), message.unwrap_or_default()).await;
+        }
+    }
+
+    /// Tells of something that no condition of the Ephemeron says.
+    pub async fn warn(&self, ephemeron: &Ephemeron, reason: &str, message: &str) {
         let reference = ObjectReference {
             // Where Events about objects without a namespace are looked for.
             namespace: Some("default".into()),
             ..ephemeron.object_ref(&())
         };
-        for condition in begun(before, now) {
-            let event = Event {
-                type_: EventType::Warning,
-                reason: condition.reason.clone().unwrap_or_default(),
-                note: condition.message.as_deref().map(note),
-                action: "Reconcile".into(),
-                secondary: None,
-            };
-            if let Err(error) = self.0.publish(&event, &reference).await {
-                tracing::debug!(ephemeron = ephemeron.name(), %error, "an Event could not be written");
-            }
+        let event = Event {
+            type_: EventType::Warning,
+            reason: reason.into(),
+            note: Some(note(message)),
+            action: "Reconcile".into(),
+            secondary: None,
+        };
+        if let Err(error) = self.0.publish(&event, &reference).await {
+            tracing::debug!(ephemeron = ephemeron.name(), %error, "an Event could not be written");
         }
     }
 }

@@ -48,6 +48,9 @@ pub const MOST: usize = 16;
 
 /// How long a message may be; what is quoted from elsewhere can be of any length.
 const MAX_MESSAGE: usize = 1000;
+/// How long one may be that has many things to tell, in characters: Kubernetes' own conditions have at most
+/// 32,768 (apimachinery, `Condition.message`).
+const MAX_WHOLE: usize = 32_000;
 
 /// What a condition says, before it is dated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,12 +66,17 @@ pub struct Finding {
 impl Finding {
     /// The condition is true.
     pub fn yes(reason: Reason, message: impl Into<String>) -> Self {
-        Self { status: true, reason, message: printable(&message.into()) }
+        Self { status: true, reason, message: printable(&message.into(), MAX_MESSAGE) }
     }
 
     /// The condition is false.
     pub fn no(reason: Reason, message: impl Into<String>) -> Self {
-        Self { status: false, reason, message: printable(&message.into()) }
+        Self { status: false, reason, message: printable(&message.into(), MAX_MESSAGE) }
+    }
+
+    /// The condition is false, and the message is told as a whole, as far as a condition can hold it.
+    pub fn whole(reason: Reason, message: impl Into<String>) -> Self {
+        Self { status: false, reason, message: printable(&message.into(), MAX_WHOLE) }
     }
 
     /// The condition with its date: kept from `previous` unless the status flipped. Whole seconds,
@@ -98,10 +106,10 @@ impl Finding {
 
 /// The text as one line that a terminal can show, cut to a length that status and Events can hold:
 /// it may quote what a stranger's container has written.
-fn printable(text: &str) -> String {
+fn printable(text: &str, most: usize) -> String {
     let words = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect::<String>();
     let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MAX_MESSAGE) {
+    match line.char_indices().nth(most) {
         None => line,
         Some((end, _)) => format!("{} …", &line[..end]),
     }
@@ -128,5 +136,7 @@ mod tests {
         let message = |text: &str| Finding::no(Reason::ContainerCrashed, text).message;
         assert_eq!(message("a\n\tb\u{1b}[31m"), "a b [31m");
         assert_eq!(message(&"ü".repeat(5000)).chars().count(), MAX_MESSAGE + 2);
+        let whole = Finding::whole(Reason::InvalidParameters, "a ".repeat(20_000)).message;
+        assert_eq!(whole.chars().count(), MAX_WHOLE + 2);
     }
 }

@@ -1,7 +1,8 @@
 //! Parameters of a preset, as JSON that is not looked into.
 
+use ephemeron_preset_host::digest::Digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error as _};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 /// A JSON object of any shape and depth. It stays text until a preset is asked: nested deeply, it would
 /// otherwise make the whole Ephemeron unreadable.
@@ -13,6 +14,15 @@ impl Parameters {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0
+    }
+
+    /// The SHA-256 of what they say, however it is written; none are as good as `{}`.
+    #[must_use]
+    pub fn digest(parameters: Option<&Self>) -> String {
+        let text = parameters.map_or("{}", Self::text);
+        // What is nested too deeply to be read is never rendered.
+        let said = serde_json::from_str::<Value>(text).map(|value| value.to_string());
+        Digest::of(said.as_deref().unwrap_or(text).as_bytes()).hexadecimal()
     }
 }
 
@@ -32,6 +42,16 @@ impl Serialize for Parameters {
 mod tests {
     use super::*;
     use crate::resource::Ephemeron;
+
+    #[test]
+    fn what_they_say_has_a_digest_however_it_is_written() {
+        let digest = |text: &str| Parameters::digest(Some(&Parameters(text.into())));
+        assert_eq!(digest(r#"{"a": 1, "b": "<"}"#), digest(r#"{"a":1,"b":"\u003c"}"#));
+        assert_ne!(digest(r#"{"a":1}"#), digest(r#"{"b":1}"#));
+        assert_eq!(digest("{}"), Parameters::digest(None));
+        let deep = |depth: usize| digest(&"[".repeat(depth));
+        assert_ne!(deep(9_000), deep(9_001));
+    }
 
     #[test]
     fn what_is_nested_deeply_can_be_read() {

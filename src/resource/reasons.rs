@@ -94,7 +94,7 @@ reasons! {
         "The preset has not answered in time. It is asked again.",
         "If it happens again, tell the preset's author, or raise EPHEMERON_PRESET_TIME.";
     PresetRecordLost: SPEC, trouble,
-        "What the preset has said is needed for another Pod, and cannot be read any more; the preset has changed since.",
+        "What the preset has said is needed and is not in the status any more; the preset, or the parameters, have changed since.",
         "Delete this Ephemeron and create another. Find out who has written its status by hand.";
     Rendered: &[PRESET_READY], usual,
         "The preset has said what to run.",

@@ -1,265 +1,23 @@
 //! Services that presets describe: what users of presets see, good and hostile ones.
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-};
+mod delivered;
+mod hostile;
+mod lives;
+mod records;
 
-use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::{
-    Api,
-    api::{DeleteParams, ListParams},
-};
+use std::{fs, path::PathBuf};
+
+use ephemeron::resource::Ephemeron;
 use serde_json::{Value, json};
 
-use crate::{
-    Cases, World,
-    cluster::{Cluster, condition, until},
-    controllers::Controller,
-    guest::Guest,
-    life::all_gone,
-    troubles::events,
-};
+use crate::{Cases, World, cluster::Cluster, controllers::Controller, guest::Guest};
 
-/// The cases.
+/// The cases. Those that wait for others' clocks come first.
 pub fn cases(cases: &mut Cases) {
-    cases.add("presets::a_service_is_described_by_a_preset", |world| async move {
-        let (cluster, shelf) = (&world.cluster, Shelf::new(&world, "described"));
-        shelf.put("greeting", &greeting("greeting", "1", "hello"));
-        let controller = shelf.controller(&[]);
-        let name = shelf.apply("greeting", "{}").await;
-        let one = cluster.available(&name).await;
-        assert_eq!(condition(&one, "PresetReady"), ("True", "Rendered"));
-        let status = one.status.expect("a status");
-        assert_eq!(status.preset.map(|preset| (preset.version, preset.port)), Some(("1".into(), 8080)));
-        let body = cluster.answers(&format!("http://{name}.localhost/"), None, 200).await;
-        assert!(body.contains("hello"), "{body}");
-        assert_eq!(events(&world, &name).await, Vec::<String>::new(), "a healthy life has no Events");
-        cluster.ends_in(&name, 1).await;
-        all_gone(cluster, &name).await;
-        controller.stop().await;
-    });
-
-    cases.add("presets::those_of_this_repository_serve", |world| async move {
-        let (cluster, shelf) = (&world.cluster, Shelf::new(&world, "ours"));
-        for name in ["nginx", "web", "ctf"] {
-            let file = built().join(format!("{name}.wasm"));
-            shelf.put(
-                name,
-                &fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}: make presets", file.display())),
-            );
-        }
-        // Beside the challenge runs what takes the database's place here.
-        let (values, seed) = (shelf.folder.join("values.yaml"), shelf.folder.join("seed"));
-        fs::write(&values, "images: {database: local/server:1}").expect("a file");
-        fs::write(&seed, "a secret of this installation").expect("a file");
-        let (values, seed) = (values.display().to_string(), seed.display().to_string());
-        let controller =
-            shelf.controller(&[("EPHEMERON_PRESET_VALUES", &values), ("EPHEMERON_PRESET_SEED", &seed)]);
-        let nginx = shelf.apply("nginx", r#"{content: "<p>hello from a preset</p>"}"#).await;
-        let web = shelf
-            .apply("web", "{image: local/server:1, port: 8080, environment: {MESSAGE: hello from the web}}")
-            .await;
-        let ctf = shelf.apply("ctf", "{challenge: login, image: local/server:1, port: 8081}").await;
-        for (name, words) in
-            [(&nginx, "<p>hello from a preset</p>"), (&web, "hello from the web"), (&ctf, "")]
-        {
-            cluster.available(name).await;
-            let body = cluster.answers(&format!("http://{name}.localhost/"), None, 200).await;
-            assert!(body.contains(words), "{name}: {body}");
-        }
-        let uid = cluster.ephemeron(&ctf).await.and_then(|one| one.metadata.uid).expect("a UID");
-        let flag =
-            cluster.kubectl(&format!("get secret {ctf}.{uid} -o jsonpath={{.data.flag}} | base64 -d")).await;
-        let digits = flag.strip_prefix("CTF{").and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
-        assert!(digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{flag}");
-        // What is wrong with parameters is told by its place.
-        let wrong = shelf.apply("nginx", "{contents: hello}").await;
-        let one = cluster
-            .reaches(&wrong, "is refused", |one| {
-                condition(one, "PresetReady") == ("False", "InvalidParameters")
-            })
-            .await;
-        let told = one.status.map(|status| format!("{:?}", status.conditions)).unwrap_or_default();
-        assert!(told.contains("/content: ") && told.contains("/contents: "), "{told}");
-        // Nested deeply, it is refused, and hides nobody.
-        let mut deep = Vec::new();
-        for (opens, closes) in [("[", "]"), (r#"{"a": "#, "}")] {
-            let nested = format!("{}1{}", opens.repeat(1_000), closes.repeat(1_000));
-            deep.push(shelf.apply("nginx", &format!("{{content: {nested}}}")).await);
-        }
-        for name in &deep {
-            cluster
-                .reaches(name, "is refused", |one| {
-                    condition(one, "PresetReady") == ("False", "InvalidParameters")
-                })
-                .await;
-        }
-        for name in [nginx, web, ctf, wrong].into_iter().chain(deep) {
-            cluster.delete(&name).await;
-        }
-        controller.stop().await;
-    });
-
-    cases.add("presets::modules_come_and_go_while_services_live", |world| async move {
-        let (cluster, shelf) = (&world.cluster, Shelf::new(&world, "changing"));
-        let controller = shelf.controller(&[]);
-        let waits = shelf.apply("greeting", "{}").await;
-        cluster.reaches(&waits, "is told", |one| condition(one, "PresetReady").1 == "PresetNotFound").await;
-
-        // Dropped in: who waits goes on by itself.
-        shelf.put("greeting", &greeting("greeting", "1", "the first"));
-        cluster.available(&waits).await;
-        // Replaced: who lives stays as it is, also when its Pod is made again; new ones get the new.
-        shelf.put("greeting", &greeting("greeting", "2", "the second"));
-        let new = until("the second is served", || async {
-            let name = shelf.apply("greeting", "{}").await;
-            let one = cluster.available(&name).await;
-            let version = one.status.and_then(|status| status.preset).map(|preset| preset.version);
-            if version.as_deref() == Some("2") {
-                return Some(name);
-            }
-            cluster.delete(&name).await;
-            None
-        })
-        .await;
-        let says = |name: &str| {
-            let url = format!("http://{name}.localhost/");
-            async move { cluster.answers(&url, None, 200).await }
-        };
-        assert!(says(&new).await.contains("the second"));
-        let pods = Api::<Pod>::namespaced(cluster.client.clone(), "default");
-        let before = pods.get(&waits).await.expect("the Pod");
-        pods.delete(&waits, &DeleteParams::default()).await.expect("it is deleted");
-        let label = ListParams::default().labels(&format!("ephemerons.qualified.io/name={waits}"));
-        until("another Pod is there", || async {
-            let found = pods.list(&label).await.expect("Pods").items;
-            found.into_iter().find(|pod| pod.metadata.uid != before.metadata.uid)
-        })
-        .await;
-        cluster.available(&waits).await;
-        until("the first is served again", || async {
-            says(&waits).await.contains("the first").then_some(())
-        })
-        .await;
-
-        // Broken: the last good one serves. Deleted: nobody is served, and who lives lives on.
-        shelf.put("greeting", b"not WebAssembly");
-        controller.says("greeting").await;
-        let meanwhile = shelf.apply("greeting", "{}").await;
-        cluster.available(&meanwhile).await;
-        shelf.take("greeting");
-        let late = until("it is not found", || async {
-            let name = shelf.apply("greeting", "{}").await;
-            let one =
-                cluster.reaches(&name, "is seen", |one| !condition(one, "PresetReady").0.is_empty()).await;
-            let is_missing = condition(&one, "PresetReady").1 == "PresetNotFound";
-            if !is_missing {
-                cluster.delete(&name).await;
-            }
-            is_missing.then_some(name)
-        })
-        .await;
-        assert_eq!(condition(&cluster.available(&waits).await, "PresetReady").0, "True");
-        // Repaired.
-        shelf.put("greeting", &greeting("greeting", "3", "the third"));
-        cluster.available(&late).await;
-        for name in [waits, new, meanwhile, late] {
-            cluster.delete(&name).await;
-        }
-        controller.stop().await;
-    });
-
-    cases.add("presets::hostile_ones_make_nothing_and_harm_nobody", |world| async move {
-        let (cluster, shelf) = (&world.cluster, Shelf::new(&world, "hostile"));
-        shelf.put("good", &greeting("good", "1", "hello"));
-        let rows = hostile();
-        for (name, bytes, ..) in &rows {
-            shelf.put(name, bytes);
-        }
-        let controller = shelf.controller(&[]);
-        let mut asked = Vec::new();
-        for (preset, _, reason, words) in &rows {
-            asked.push((shelf.apply(preset, "{}").await, *preset, *reason, *words));
-        }
-        let good = shelf.apply("good", "{}").await;
-        cluster.available(&good).await;
-        for (name, preset, reason, words) in asked {
-            let one = cluster
-                .reaches(&name, &format!("({preset}) is {reason}"), |one| {
-                    condition(one, "PresetReady") == ("False", reason)
-                })
-                .await;
-            let message = one.status.iter().flat_map(|status| &status.conditions);
-            let message =
-                message.filter(|one| one.r#type == "PresetReady").find_map(|one| one.message.clone());
-            let message = message.unwrap_or_default();
-            assert!(message.contains(words), "{preset}: {message}");
-            assert_eq!(condition(&one, "Available").1, reason, "{preset}");
-            nothing_made(cluster, &name).await;
-            until("it is told by an Event", || async {
-                events(&world, &name).await.iter().any(|event| event.contains(reason)).then_some(())
-            })
-            .await;
-            cluster.delete(&name).await;
-        }
-        cluster.delete(&good).await;
-        controller.stop().await;
-    });
-
-    cases.add("presets::secret_values_stand_in_a_secret_of_this_pod", |world| async move {
-        let (cluster, shelf) = (&world.cluster, Shelf::new(&world, "secret"));
-        let mut rendered = template("flag", "unused");
-        rendered["template"]["spec"]["containers"][0]["env"] =
-            json!([{"name": "MESSAGE", "valueFrom": {"secretKeyRef": {"name": "ephemeron-secrets", "key": "flag"}}}]);
-        rendered["secrets"] = json!({"flag": "flag{only-here}"});
-        shelf.put("flag", &guest("flag", "1", &rendered));
-        let controller = shelf.controller(&[]);
-        let name = shelf.apply("flag", "{}").await;
-        let one = cluster.available(&name).await;
-        let body = cluster.answers(&format!("http://{name}.localhost/"), None, 200).await;
-        assert!(body.contains("flag{only-here}"), "{body}");
-        let secret = one.status.and_then(|status| status.preset?.secret_name).expect("the Secret's name");
-        let secrets = Api::<Secret>::namespaced(cluster.client.clone(), "default");
-        let found = secrets.get(&secret).await.expect("the Secret");
-        let owners = found.metadata.owner_references.unwrap_or_default();
-        assert!(owners.iter().any(|owner| Some(&owner.uid) == one.metadata.uid.as_ref()), "{owners:?}");
-        // Neither the cluster-scoped object nor the Pod has the value.
-        for object in [format!("eph {name}"), format!("pod {name}")] {
-            assert!(!cluster.kubectl(&format!("get {object} -o yaml")).await.contains("only-here"), "{object}");
-        }
-        cluster.delete(&name).await;
-        cluster.gone(&secrets, &secret).await;
-        controller.stop().await;
-    });
-
-    cases.add("presets::a_config_map_that_is_updated", |world| async move {
-        let (cluster, shelf) = (&world.cluster, Shelf::new(&world, "config-map"));
-        shelf.mount("1", &greeting("greeting", "1", "the first"));
-        let controller = shelf.controller(&[]);
-        let first = shelf.apply("greeting", "{}").await;
-        let version = |one: ephemeron::resource::Ephemeron| {
-            one.status.and_then(|status| status.preset).map(|preset| preset.version)
-        };
-        assert_eq!(version(cluster.available(&first).await).as_deref(), Some("1"));
-        shelf.mount("2", &greeting("greeting", "2", "the second"));
-        until("the new one is served", || async {
-            let name = shelf.apply("greeting", "{}").await;
-            let found = version(cluster.available(&name).await);
-            cluster.delete(&name).await;
-            (found.as_deref() == Some("2")).then_some(())
-        })
-        .await;
-        cluster.delete(&first).await;
-        controller.stop().await;
-    });
-}
-
-/// Where `make presets` puts what it builds: beside the folder of this program's profile.
-fn built() -> PathBuf {
-    let target = Path::new(env!("CARGO_BIN_EXE_run")).ancestors().nth(2).expect("the target folder");
-    target.join("presets")
+    delivered::cases(cases);
+    hostile::cases(cases);
+    lives::cases(cases);
+    records::cases(cases);
 }
 
 /// A folder of presets, and Ephemerons for the controller that has it.
@@ -289,19 +47,6 @@ impl<'a> Shelf<'a> {
         let new = self.folder.join(format!("{name}.new"));
         fs::write(&new, bytes).expect("a file");
         fs::rename(&new, self.folder.join(format!("{name}.wasm"))).expect("a file");
-    }
-
-    /// Has a folder with the preset `greeting` as the kubelet has a ConfigMap that is mounted: files are
-    /// links by way of `..data`, which is replaced as a whole.
-    fn mount(&self, version: &str, bytes: &[u8]) {
-        let of_this = self.folder.join(format!("..{version}"));
-        fs::create_dir(&of_this).expect("a folder");
-        fs::write(of_this.join("greeting.wasm"), bytes).expect("a file");
-        let (new, data) = (self.folder.join("..data_tmp"), self.folder.join("..data"));
-        symlink(format!("..{version}"), &new).expect("a link");
-        fs::rename(&new, &data).expect("a link");
-        // It is there from the first time on.
-        let _ = symlink("..data/greeting.wasm", self.folder.join("greeting.wasm"));
     }
 
     fn take(&self, name: &str) {
@@ -353,76 +98,11 @@ fn description(name: &str, version: &str) -> String {
         .to_string()
 }
 
-/// Presets that want what they must not have: name, file, the reason of the condition, and words of its
-/// message.
-fn hostile() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
-    let with = |name: &str, pointer: &str, value: Value| {
-        let mut rendered = template(name, "");
-        let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
-        rendered
-            .pointer_mut(parent)
-            .and_then(Value::as_object_mut)
-            .expect("an object")
-            .insert(key.into(), value);
-        guest(name, "1", &rendered)
-    };
-    let code = |name: &str, render: &str| {
-        Guest { description: description(name, "1"), render: render.into(), ..Guest::default() }.bytes()
-    };
-    vec![
-        ("loops", code("loops", "(loop $l (br $l)) unreachable"), "PresetOutOfFuel", "fuel"),
-        ("traps", code("traps", "unreachable"), "PresetTrapped", "trapped"),
-        (
-            "hungry",
-            code("hungry", "(drop (memory.grow (i32.const 60000))) unreachable"),
-            "PresetOutOfMemory",
-            "memory",
-        ),
-        ("garbage", b"neither".to_vec(), "PresetIncompatible", "not WebAssembly"),
-        (
-            "newer",
-            Guest { version: "2.0.0", description: description("newer", "1"), ..Guest::default() }.bytes(),
-            "PresetIncompatible",
-            "template@2.0.0",
-        ),
-        (
-            "privileged",
-            with("privileged", "/template/spec/containers/0/securityContext", json!({"privileged": true})),
-            "RefusedByPolicy",
-            "privileged",
-        ),
-        ("hosts", with("hosts", "/template/spec/hostNetwork", json!(true)), "RefusedByPolicy", "hostNetwork"),
-        (
-            "token",
-            with("token", "/template/spec/automountServiceAccountToken", json!(true)),
-            "RefusedByPolicy",
-            "automountServiceAccountToken",
-        ),
-        (
-            "hijacks",
-            with("hijacks", "/template/metadata/labels", json!({"ephemerons.qualified.io/name": "victim"})),
-            "RefusedByPolicy",
-            "ephemerons.qualified.io/name",
-        ),
-        (
-            "steals",
-            with(
-                "steals",
-                "/template/spec/volumes",
-                json!([{"name": "a", "secret": {"secretName": "other"}}]),
-            ),
-            "RefusedByPolicy",
-            "secret",
-        ),
-    ]
-}
-
-/// No child of this name is there.
-async fn nothing_made(cluster: &Cluster, name: &str) {
-    let found = cluster
-        .kubectl(&format!(
-            "get pods,services,httproutes,secrets -o name -l ephemerons.qualified.io/name={name}"
-        ))
-        .await;
-    assert_eq!(found.trim(), "", "{name}");
+/// What a condition says.
+fn message(one: &Ephemeron, r#type: &str) -> String {
+    let conditions = one.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .filter(|found| found.r#type == r#type)
+        .find_map(|found| found.message.clone())
+        .unwrap_or_default()
 }

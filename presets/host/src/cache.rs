@@ -2,9 +2,11 @@
 //! that was compiled ahead of time cannot be checked in any other way.
 
 mod folder;
+mod sealed;
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Read},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -22,6 +24,9 @@ const SIGNATURE: usize = blake3::OUT_LEN;
 const PURPOSE: &str = "Ephemeron 2026-11-24 compiled presets in the cache, version 2";
 /// How an entry's name ends.
 const ENDS: &str = ".aot";
+/// Code of so many bytes is copied once only, into memory that the engine maps. It takes a file descriptor,
+/// which is not worth it for less.
+const LARGE: u64 = 1 << 20;
 /// The shortest key, in bytes.
 const KEY: usize = 16;
 
@@ -113,15 +118,14 @@ impl Cache {
     pub fn find(&self, which: &Which) -> Found {
         let path = self.path(which);
         let most = MAGIC.len() + SIGNATURE + self.entry;
-        let why = match folder::read(&path, most) {
-            Ok(bytes) => match self.checked(which, bytes) {
-                Some(compiled) => {
-                    // What was used last is removed last; it is no matter where that is not noted.
-                    let _ = fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
-                    return Found::Entry(compiled);
-                }
-                None => "it was not written by this installation, or was changed since".to_owned(),
-            },
+        let opened = folder::open(&path, most);
+        let why = match opened.and_then(|(file, size)| Ok(self.checked(which, file, size)?)) {
+            Ok(Some(compiled)) => {
+                // What was used last is removed last; it is no matter where that is not noted.
+                let _ = fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+                return Found::Entry(compiled);
+            }
+            Ok(None) => "it was not written by this installation, or was changed since".to_owned(),
             Err(Reading::Failed(error)) if error.kind() == io::ErrorKind::NotFound => return Found::Nothing,
             Err(error) => error.to_string(),
         };
@@ -136,14 +140,15 @@ impl Cache {
     /// When it cannot be written.
     pub fn keep(&self, which: &Which, compiled: &Compiled) -> Result<(), CacheError> {
         let failed = |error| CacheError::Folder(self.folder.clone(), error);
-        let size = (MAGIC.len() + SIGNATURE + compiled.bytes().len()) as u64;
+        // What has come out of the cache is there.
+        let Some(code) = compiled.bytes() else { return Ok(()) };
+        let size = (MAGIC.len() + SIGNATURE + code.len()) as u64;
         if size > self.most {
             return Ok(());
         }
         self.make_room(size).map_err(failed)?;
-        let signature = self.signature(which, compiled.bytes());
-        folder::write(&self.path(which), &[&MAGIC[..], signature.as_bytes(), compiled.bytes()])
-            .map_err(failed)
+        let signature = self.signing(which).update(code).finalize();
+        folder::write(&self.path(which), &[&MAGIC[..], signature.as_bytes(), code]).map_err(failed)
     }
 
     fn path(&self, which: &Which) -> PathBuf {
@@ -152,19 +157,37 @@ impl Cache {
         self.folder.join(format!("{}-{made_for}{ENDS}", which.file.hexadecimal()))
     }
 
-    fn checked(&self, which: &Which, bytes: Vec<u8>) -> Option<Compiled> {
-        let (signature, code) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<SIGNATURE>()?;
+    fn checked(&self, which: &Which, mut file: fs::File, size: u64) -> io::Result<Option<Compiled>> {
+        let mut head = [0; MAGIC.len() + SIGNATURE];
+        match file.read_exact(&mut head) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        let Some(signature) = head.strip_prefix(MAGIC).and_then(<[u8]>::first_chunk::<SIGNATURE>) else {
+            return Ok(None);
+        };
+        let (size, mut signing) = (size - head.len() as u64, self.signing(which));
+        let compiled = if size < LARGE {
+            let code = folder::whole(&mut file, size)?;
+            signing.update(&code);
+            Compiled::trusted(code, 0)
+        } else {
+            let sees = |part: &[u8]| {
+                signing.update(part);
+            };
+            Compiled::sealed(sealed::copy(&mut file, size, sees)?)
+        };
         // Compared in constant time.
-        let is_ours = self.signature(which, code) == *signature;
-        is_ours.then(|| Compiled::trusted(bytes, MAGIC.len() + SIGNATURE))
+        Ok((signing.finalize() == *signature).then_some(compiled))
     }
 
-    /// Of the code and of what it belongs to: an entry under another's name is none. Keyed BLAKE3 is a MAC by
-    /// its specification, and takes less than half of HMAC-SHA256's time for tens of megabytes.
-    fn signature(&self, which: &Which, code: &[u8]) -> blake3::Hash {
+    /// Of the code, which is still to come, and of what it belongs to: an entry under another's name is none.
+    /// Keyed BLAKE3 is a MAC by its specification, and takes less than half of HMAC-SHA256's time for tens of
+    /// megabytes.
+    fn signing(&self, which: &Which) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new_keyed(&blake3::derive_key(PURPOSE, &self.key.0));
-        hasher.update(MAGIC).update(which.file.bytes()).update(which.made_for.bytes()).update(code);
-        hasher.finalize()
+        hasher.update(MAGIC).update(which.file.bytes()).update(which.made_for.bytes());
+        hasher
     }
 
     /// Removes the oldest entries until this many bytes have room.

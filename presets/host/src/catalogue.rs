@@ -37,7 +37,7 @@ pub use change::Change;
 use keeper::Keeper;
 pub use rendering::{RenderError, Rendering};
 use shelf::Shelf;
-pub use shelf::{Absent, Entry, State};
+pub use shelf::{Absent, Entry, State, Trouble};
 use watch::Watch;
 
 /// Says what in a rendered template is against the policy.
@@ -185,6 +185,11 @@ impl Catalogue {
     /// What is wrong with the folders themselves.
     pub fn troubles(&self) -> Vec<(PathBuf, String)> {
         self.shared.shelf().troubles().to_vec()
+    }
+
+    /// What is wrong with the file that would be served under this name if it were good.
+    pub fn trouble(&self, name: &str) -> Option<Trouble> {
+        self.shared.shelf().trouble(name)
     }
 
     /// The preset of this name.

@@ -4,6 +4,7 @@
 mod child;
 
 use std::{
+    fs::File,
     io::{self, Read, Write},
     os::unix::process::ExitStatusExt,
     path::PathBuf,
@@ -36,20 +37,37 @@ const THREADS: usize = 4;
 
 /// Code for this machine, as the compiler has made it. Only this program makes it: see [`Compiler`] and
 /// [`crate::cache`], which has checked that an entry was written by it.
-pub struct Compiled {
-    bytes: Vec<u8>,
-    /// Where the code begins: copying it takes its time.
-    from: usize,
+pub struct Compiled(Code);
+
+/// Where code is.
+pub(crate) enum Code {
+    /// In memory, from there on: copying it takes its time.
+    Memory(Vec<u8>, usize),
+    /// In a file that nobody can change: see [`crate::cache`].
+    Sealed(File),
 }
 
 impl Compiled {
     /// The code that begins there.
     pub(crate) fn trusted(bytes: Vec<u8>, from: usize) -> Self {
-        Self { bytes, from }
+        Self(Code::Memory(bytes, from))
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.bytes.get(self.from..).unwrap_or_default()
+    /// The code that is in a sealed file.
+    pub(crate) fn sealed(file: File) -> Self {
+        Self(Code::Sealed(file))
+    }
+
+    pub(crate) fn code(&self) -> &Code {
+        &self.0
+    }
+
+    /// The code where it is in memory.
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Code::Memory(bytes, from) => bytes.get(*from..),
+            Code::Sealed(_) => None,
+        }
     }
 }
 

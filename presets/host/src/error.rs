@@ -7,8 +7,11 @@ use thiserror::Error;
 /// The longest message of a preset that is handed on, in characters.
 const MESSAGE: usize = 1_024;
 
-/// The most issues of one refusal that are handed on.
+/// The most issues of one refusal that are handed on, and the longest pointer and message of each, in
+/// characters: together they fit into a condition.
 const ISSUES: usize = 32;
+const POINTER: usize = 256;
+const ISSUE: usize = 640;
 
 /// One thing that is wrong, as the preset says it. The texts are fit for a terminal and a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +52,7 @@ impl Refusal {
     #[must_use]
     pub fn bounded(self) -> Self {
         match self {
-            Self::InvalidParameters(issues) => {
-                Self::InvalidParameters(issues.into_iter().take(ISSUES).map(Issue::bounded).collect())
-            }
+            Self::InvalidParameters(issues) => Self::InvalidParameters(bounded(issues)),
             Self::Rejected(issue) => Self::Rejected(issue.bounded()),
             Self::Internal(message) => Self::Internal(printable(&message)),
         }
@@ -61,11 +62,23 @@ impl Refusal {
 impl Issue {
     fn bounded(self) -> Self {
         Self {
-            pointer: printable(&self.pointer),
-            code: printable(&self.code),
-            message: printable(&self.message),
+            pointer: printable_within(&self.pointer, POINTER),
+            code: printable_within(&self.code, POINTER),
+            message: printable_within(&self.message, ISSUE),
         }
     }
+}
+
+/// At most so many, and how many there are besides.
+fn bounded(issues: Vec<Issue>) -> Vec<Issue> {
+    let more = issues.len().saturating_sub(ISSUES);
+    let mut issues: Vec<_> = issues.into_iter().take(ISSUES).map(Issue::bounded).collect();
+    issues.extend((more > 0).then(|| Issue {
+        pointer: String::new(),
+        code: "more".into(),
+        message: format!("and {more} others"),
+    }));
+    issues
 }
 
 fn list(issues: &[Issue]) -> String {
@@ -76,9 +89,13 @@ fn list(issues: &[Issue]) -> String {
 /// writing are escaped, and the length is bounded.
 #[must_use]
 pub fn printable(text: &str) -> String {
+    printable_within(text, MESSAGE)
+}
+
+fn printable_within(text: &str, most: usize) -> String {
     let (mut shown, mut count) = (String::new(), 0);
     for char in text.chars() {
-        if count >= MESSAGE {
+        if count >= most {
             shown.push('…');
             break;
         }

@@ -1,6 +1,6 @@
 //! A preset that is loaded: `describe()` and `render()` as calls.
 
-use std::sync::Arc;
+use std::{os::fd::AsRawFd, sync::Arc};
 
 use wasmtime::{
     PoolConcurrencyLimitError, Store, Trap,
@@ -9,7 +9,7 @@ use wasmtime::{
 
 use crate::{
     audit::{self, Incompatible},
-    compile::Compiled,
+    compile::{Code, Compiled},
     document::{self, Description, Fault, Rendered},
     engine::{Engine, Running, Usage},
     error::{CallError, Issue, Refusal, printable},
@@ -62,8 +62,19 @@ impl Module {
             reason = "code that was compiled ahead of time cannot be checked, only trusted"
         )]
         // SAFETY: a `Compiled` is only ever what a child of this program has compiled, or what the cache has
-        // proved to be such by its key over these very bytes.
-        let component = unsafe { Component::deserialize(&engine.inner, compiled.bytes()) };
+        // proved to be such by its key over these very bytes; a file of it is sealed against all changes, and
+        // its descriptor is open while it is opened by its number.
+        let component = unsafe {
+            match compiled.code() {
+                Code::Memory(bytes, from) => {
+                    Component::deserialize(&engine.inner, bytes.get(*from..).unwrap_or_default())
+                }
+                Code::Sealed(file) => {
+                    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+                    Component::deserialize_file(&engine.inner, path)
+                }
+            }
+        };
         Self::linked(engine, &component.map_err(|error| unusable(&error))?)
     }
 

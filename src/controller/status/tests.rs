@@ -393,3 +393,62 @@ fn extensions_are_counted() {
         assert_eq!(scene.write(at(0)).extensions, count, "{seconds}");
     }
 }
+
+#[test]
+fn what_a_preset_has_said_and_what_became_of_it_is_told() {
+    let mut scene = Scene::new();
+    let told = |scene: &Scene| {
+        let mut ephemeron = scene.ephemeron.clone();
+        // What is asked for is of no matter here.
+        ephemeron.spec.preset = Some(crate::resource::Preset {
+            name: "web".into(),
+            parameters: serde_json::from_str(r#"{"a": 1}"#).expect("parameters"),
+            ..Default::default()
+        });
+        let (status, _) = scene.status_after(&ephemeron, at(0));
+        let found = conditions::find(&status.conditions, PRESET_READY).expect("it is there").clone();
+        (found.status, found.reason.unwrap_or_default(), found.message.unwrap_or_default())
+    };
+    let parameters: Parameters = serde_json::from_str(r#"{"a":1}"#).expect("parameters");
+    let digest = Parameters::digest(Some(&parameters));
+    let rows = [
+        (Some((80, digest.as_str())), "has said what to run", "no effect"),
+        (Some((80, "")), "has said what to run", "no effect"),
+        (Some((80, "0123")), "parameters have changed since, which has no effect", "asked anew"),
+        (Some((0, digest.as_str())), "out of the status", "has said what to run;"),
+        (None, "out of the status", "has said what to run;"),
+    ];
+    for (record, words, other) in rows {
+        let preset = record.map(|(port, parameters_digest)| Rendered {
+            port,
+            parameters_digest: parameters_digest.into(),
+            ..Rendered::default()
+        });
+        scene.ephemeron.status = Some(EphemeronStatus { preset, ..EphemeronStatus::default() });
+        let (status, reason, message) = told(&scene);
+        assert_eq!((status.as_str(), reason.as_str()), ("True", "Rendered"), "{message}");
+        assert!(message.contains(words) && !message.contains(other), "{record:?}: {message}");
+    }
+}
+
+#[test]
+fn only_the_presets_own_condition_has_all_that_is_wrong() {
+    let mut scene = Scene::new();
+    scene.ephemeron.spec.service = None;
+    scene.ephemeron.spec.preset = Some(crate::resource::Preset::default());
+    let finding = Finding::whole(Reason::InvalidParameters, "/a: it is wrong; ".repeat(1_000));
+    let situation = Situation {
+        ephemeron: &scene.ephemeron,
+        end: None,
+        held: None,
+        notice: TimeDelta::zero(),
+        routing: &scene.routing,
+        outcome: Err(&Invalid::Preset(finding)),
+    };
+    let (status, _) = status(&situation, at(0));
+    let length = |r#type| {
+        let found = conditions::find(&status.conditions, r#type).expect("it is there");
+        found.message.as_ref().map_or(0, String::len)
+    };
+    assert!(length(PRESET_READY) > 16_000 && length(AVAILABLE) < 1_100 && length(POD_READY) < 1_100);
+}

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fmt,
-    fs::{self, DirBuilder, Metadata, OpenOptions},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::Path,
@@ -82,12 +82,13 @@ fn ours(found: &Metadata, forbidden: u32) -> Result<(), NotPrivate> {
     }
 }
 
-/// A file of ours as a whole: opened once, so that what is checked is what is used.
-pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, Reading> {
+/// A file of ours that has at most so many bytes, and how many. It is opened once, so that what is checked is
+/// what is used.
+pub(super) fn open(path: &Path, most: usize) -> Result<(File, u64), Reading> {
     private_file(path, 0o022, most)
 }
 
-fn private_file(path: &Path, forbidden: u32, most: usize) -> Result<Vec<u8>, Reading> {
+fn private_file(path: &Path, forbidden: u32, most: usize) -> Result<(File, u64), Reading> {
     // Neither followed where it is a link, nor waited for where it is a pipe.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -101,10 +102,19 @@ fn private_file(path: &Path, forbidden: u32, most: usize) -> Result<Vec<u8>, Rea
         return Err(Reading::NotPrivate(NotPrivate::Other("file")));
     }
     ours(&found, forbidden).map_err(Reading::NotPrivate)?;
+    if found.len() > most as u64 {
+        Err(Reading::NotPrivate(NotPrivate::Large))
+    } else {
+        Ok((file, found.len()))
+    }
+}
+
+/// All bytes of a file, which are as many as it had when it was opened.
+pub(super) fn whole(mut file: impl Read, size: u64) -> io::Result<Vec<u8>> {
     // Growing it step by step moves what is there already.
-    let mut bytes = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(most).min(most) + 1);
-    file.take(most as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > most { Err(Reading::NotPrivate(NotPrivate::Large)) } else { Ok(bytes) }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    file.by_ref().take(size).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Writes a file so that it is there as a whole or not at all.
@@ -152,7 +162,8 @@ pub(super) fn key(folder: &Path) -> io::Result<Vec<u8>> {
 
 /// The key that is there; one that others may know is removed.
 fn known(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match private_file(path, 0o077, secret::SIZE) {
+    let read = private_file(path, 0o077, secret::SIZE).and_then(|(file, size)| Ok(whole(file, size)?));
+    match read {
         Ok(key) if key.len() == secret::SIZE => Ok(Some(key)),
         Err(Reading::Failed(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(Reading::Failed(error)) => Err(error),
@@ -203,6 +214,8 @@ mod tests {
         let temporary = tempfile::tempdir().expect("a folder");
         let path = temporary.path().join("file");
         write(&path, &[b"ab", b"c"]).expect("it is written");
+        let read =
+            |path: &Path, most: usize| open(path, most).and_then(|(file, size)| Ok(whole(file, size)?));
         assert_eq!(read(&path, 3).expect("it is read"), b"abc");
         assert_eq!(fs::read_dir(temporary.path()).expect("a folder").count(), 1);
         assert_eq!(refusal(read(&path, 2)), NotPrivate::Large);

@@ -1,8 +1,12 @@
 //! What becomes of files, to be told.
 
-use std::{collections::HashMap, fmt, path::PathBuf};
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+};
 
-use super::shelf::{Shelf, State};
+use super::shelf::{Entry, Shelf, State};
 use crate::digest::Digest;
 
 /// Something that has changed. Its text is one line for a log.
@@ -39,6 +43,14 @@ pub enum Change {
         /// The folder it came from.
         folder: PathBuf,
     },
+    /// Nothing is wrong with a file any more, and nothing else is served for it: the bytes are those of the
+    /// last good version again, or it is gone.
+    Mended {
+        /// Its name.
+        name: String,
+        /// Its folder.
+        folder: PathBuf,
+    },
     /// A file is not served because an earlier folder has one of the same name.
     Shadowed {
         /// Its name.
@@ -65,7 +77,7 @@ impl Change {
         match self {
             Self::Failed { .. } | Self::Shadowed { .. } | Self::Cache(_) => true,
             Self::Folder { trouble, .. } => trouble.is_some(),
-            Self::Served { .. } | Self::Retired { .. } => false,
+            Self::Served { .. } | Self::Retired { .. } | Self::Mended { .. } => false,
         }
     }
 }
@@ -84,6 +96,9 @@ impl fmt::Display for Change {
             Self::Retired { name, folder } => {
                 write!(f, "the preset {name} of {} is gone", folder.display())
             }
+            Self::Mended { name, folder } => {
+                write!(f, "nothing is wrong with {}/{name}.wasm any more", folder.display())
+            }
             Self::Shadowed { name, folder, by } => {
                 let by = by.display();
                 write!(f, "{}/{name}.wasm is not served: {by} comes first and has one, too", folder.display())
@@ -99,7 +114,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// What is different afterwards.
+/// What is different afterwards. Whenever the trouble with a name begins, changes or ends, there is a change
+/// with that name.
 pub(super) fn between(before: &Shelf, after: &Shelf) -> Vec<Change> {
     let mut changes = Vec::new();
     for (folder, trouble) in after.troubles() {
@@ -129,10 +145,10 @@ pub(super) fn between(before: &Shelf, after: &Shelf) -> Vec<Change> {
             });
         }
     }
-    let old: HashMap<_, _> =
-        before.entries().iter().map(|entry| ((&entry.name, &entry.folder), entry)).collect();
+    changes.extend(mended(before, after, &changes));
+    let old = by_file(before);
     for entry in after.entries() {
-        let was = old.get(&(&entry.name, &entry.folder));
+        let was = old.get(&(entry.name.as_str(), entry.folder.as_path()));
         let (name, folder) = (entry.name.clone(), entry.folder.clone());
         if let Some(trouble) = &entry.trouble
             && was.is_none_or(|was| was.trouble.as_ref() != Some(trouble))
@@ -148,4 +164,27 @@ pub(super) fn between(before: &Shelf, after: &Shelf) -> Vec<Change> {
         }
     }
     changes
+}
+
+fn by_file(shelf: &Shelf) -> HashMap<(&str, &Path), &Entry> {
+    shelf.entries().iter().map(|entry| ((entry.name.as_str(), entry.folder.as_path()), entry)).collect()
+}
+
+/// The files whose trouble has ended in a way that no other change tells.
+fn mended(before: &Shelf, after: &Shelf, told: &[Change]) -> Vec<Change> {
+    let new = by_file(after);
+    let is_troubled = |entry: &&Entry| {
+        new.get(&(entry.name.as_str(), entry.folder.as_path())).is_some_and(|now| now.trouble.is_some())
+    };
+    let is_told = |entry: &&Entry| {
+        told.iter().any(|change| match change {
+            Change::Served { name, folder, .. } | Change::Retired { name, folder } => {
+                (name, folder) == (&entry.name, &entry.folder)
+            }
+            _ => false,
+        })
+    };
+    let ended = before.entries().iter().filter(|entry| entry.trouble.is_some());
+    let ended = ended.filter(|entry| !is_troubled(entry) && !is_told(entry));
+    ended.map(|entry| Change::Mended { name: entry.name.clone(), folder: entry.folder.clone() }).collect()
 }

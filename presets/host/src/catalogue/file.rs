@@ -24,6 +24,8 @@ pub(super) struct File {
     pub(super) stamp: Option<Result<Stamp, String>>,
     /// What it was like when the cache had nothing for it.
     pub(super) uncached: Option<Stamp>,
+    /// Since which round it waits to be compiled, whatever was written into it since.
+    pub(super) waits: Option<u64>,
     /// The bytes that were looked at.
     pub(super) digest: Option<Digest>,
     pub(super) good: Option<Arc<Preset>>,

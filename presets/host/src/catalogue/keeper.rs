@@ -53,11 +53,24 @@ pub(super) struct Keeper {
     shared: Arc<Shared>,
     files: Files,
     troubles: Vec<(PathBuf, String)>,
+    /// How often it was looked.
+    rounds: u64,
+    /// How many files were compiled.
+    compiled: u64,
 }
 
 impl Keeper {
     pub(super) fn new(options: Options, loader: Loader, watch: Watch, shared: Arc<Shared>) -> Self {
-        Self { options, loader, watch, shared, files: Files::new(), troubles: Vec::new() }
+        Self {
+            options,
+            loader,
+            watch,
+            shared,
+            files: Files::new(),
+            troubles: Vec::new(),
+            rounds: 0,
+            compiled: 0,
+        }
     }
 
     /// Keeps the catalogue until nobody needs it.
@@ -92,9 +105,10 @@ impl Keeper {
         pause.max(LEAST)
     }
 
-    /// Looks at everything that has changed: first at what need not be compiled, then at the smaller files.
+    /// Looks at everything that has changed: first at what need not be compiled, then at the others in turn.
     /// Ends early where something changes meanwhile, but not without having compiled one.
     fn round(&mut self) -> Woken {
+        self.rounds += 1;
         let due = self.scan();
         self.publish();
         let mut published = Instant::now();
@@ -104,7 +118,8 @@ impl Keeper {
                 return Woken::Over;
             }
             if self.look(&key, &stamp, false) == Looked::Later {
-                later.push((key, stamp));
+                let waits = self.files.get_mut(&key).map(|file| *file.waits.get_or_insert(self.rounds));
+                later.push((waits, stamp.size, key, stamp));
             }
             if published.elapsed() > TOGETHER {
                 self.publish();
@@ -112,16 +127,30 @@ impl Keeper {
             }
         }
         self.publish();
-        later.sort_by_key(|(_, stamp)| stamp.size);
-        for (number, (key, stamp)) in later.into_iter().enumerate() {
+        let mut is_first = true;
+        while let Some(next) = self.next(&later) {
             let woken = self.watch.now();
-            if woken == Woken::Over || woken == Woken::Changed && number > 0 {
+            if woken == Woken::Over || woken == Woken::Changed && !is_first {
                 return woken;
             }
+            let (.., key, stamp) = later.swap_remove(next);
             self.look(&key, &stamp, true);
             self.publish();
+            is_first = false;
         }
         Woken::Time
+    }
+
+    /// Which file is compiled next: in turn the smallest, and the one that waits for the longest time. So
+    /// neither waits a small one for all large ones, nor a large one for small ones without end.
+    fn next<Key>(&self, later: &[(Option<u64>, u64, Key, Stamp)]) -> Option<usize> {
+        let waiting = later.iter().enumerate();
+        let next = if self.compiled.is_multiple_of(2) {
+            waiting.min_by_key(|(_, (waits, size, ..))| (*size, *waits))
+        } else {
+            waiting.min_by_key(|(_, (waits, size, ..))| (*waits, *size))
+        };
+        next.map(|(at, _)| at)
     }
 
     /// Which files there are. Gives those that have to be looked at.
@@ -228,6 +257,8 @@ impl Keeper {
             file.uncached = Some(*stamp);
             return Looked::Later;
         };
+        file.waits = None;
+        self.compiled += u64::from(compile);
         if file.digest != Some(digest) {
             file.again = None;
         }

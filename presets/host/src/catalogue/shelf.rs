@@ -160,6 +160,13 @@ impl Shelf {
         &self.troubles
     }
 
+    /// What is wrong with the first file of a name, up to the one that is served.
+    pub(super) fn trouble(&self, name: &str) -> Option<Trouble> {
+        let files = self.entries.iter().filter(|entry| entry.name == name);
+        let first = files.into_iter().find(|entry| entry.trouble.is_some() || entry.state == State::Serving);
+        first.and_then(|entry| entry.trouble.clone())
+    }
+
     /// The preset of a name; `settled` where every file was looked at since the start.
     pub(super) fn get(&self, name: &str, settled: bool) -> Result<Arc<Preset>, Absent> {
         if let Some(preset) = self.served.get(name) {

@@ -16,12 +16,16 @@ use ephemeron_preset_host::{
     loader::Loader,
 };
 
-use crate::shop::{Shop, folders, limits, preset, put};
+use crate::{
+    guest::Guest,
+    shop::{Shop, folders, limits, named, preset, put},
+};
 
 crate::tests!(
     what_was_compiled_is_there_at_the_next_start,
     what_was_tampered_with_is_removed_and_compiled_anew,
     entries_belong_to_their_file_and_their_key,
+    large_entries_are_proved_and_run_from_the_same_copy,
     what_was_not_used_makes_room,
     a_folder_that_is_not_private_is_refused,
     a_catalogue_uses_it_and_tells_what_is_wrong_with_it,
@@ -119,6 +123,33 @@ fn entries_belong_to_their_file_and_their_key() {
     assert_eq!(theirs.remarks().len(), 1);
     assert!(matches!(Key::new(vec![1; 15]), Err(CacheError::ShortKey(15))));
     assert!(!format!("{:?}", key(1)).contains('1'));
+}
+
+fn large_entries_are_proved_and_run_from_the_same_copy() {
+    let [folder] = folders();
+    let items = format!(r#"(data (i32.const 65536) "{}")"#, "x".repeat(2 << 20));
+    let bytes = Guest { memory: "40", items, ..named("web", 1) }.bytes();
+    let ours = loader(folder.path(), Some(key(1)), 1 << 30);
+    assert_eq!(load(&ours, &bytes), 1);
+    let path = entries(folder.path()).remove(0);
+    let entry = fs::read(&path).expect("an entry");
+    assert!(entry.len() > 2 << 20, "{} bytes", entry.len());
+    let module = ours.cached(&bytes).expect("a preset").expect("an entry");
+    // In place, as by somebody who has the file open: what runs is what was proved.
+    fs::write(&path, vec![0xcc; entry.len()]).expect("it is written");
+    for _ in 0..2 {
+        assert_eq!(module.render("{}", "{}").expect("an answer").document.port, 1);
+    }
+    assert!(!is_cached(&ours, &bytes) && ours.remarks()[0].contains("was removed"));
+    let last = entry.len() - 1;
+    for (at, cut) in [(last, entry.len()), (20, entry.len()), (0, last), (0, 40), (0, 0)] {
+        let mut changed = entry.clone();
+        changed[at] ^= u8::from(cut == entry.len());
+        fs::write(&path, &changed[..cut]).expect("it is written");
+        assert!(!is_cached(&ours, &bytes), "{at} {cut}");
+    }
+    fs::write(&path, &entry).expect("it is written");
+    assert!(is_cached(&ours, &bytes));
 }
 
 fn what_was_not_used_makes_room() {

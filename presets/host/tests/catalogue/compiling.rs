@@ -12,6 +12,7 @@ use std::{
 
 use ephemeron_preset_host::{
     audit::Incompatible,
+    catalogue::Change,
     compile::{CompileError, Compiled, Compiler},
     engine::Engine,
     limits::Limits,
@@ -36,6 +37,7 @@ crate::tests!(
     each_end_of_the_child_has_its_reason,
     the_child_keeps_nothing_open,
     a_bomb_beside_good_files_disturbs_nobody,
+    one_that_is_written_again_and_again_keeps_nobody_waiting,
 );
 
 /// A small component of which the compiler makes something enormous: each of many nested loops hands on each of
@@ -195,4 +197,26 @@ fn a_bomb_beside_good_files_disturbs_nobody() {
     assert_eq!((shop.port("a"), shop.port("z")), (1, 1));
     put(shop.folder(0), "bomb", &preset("bomb", 2));
     shop.served("bomb", 2);
+}
+
+fn one_that_is_written_again_and_again_keeps_nobody_waiting() {
+    let [folder] = folders();
+    let place = folder.path().to_owned();
+    put(&place, "small", &preset("small", 1));
+    let items = format!(r#"(data (i32.const 32768) "{}")"#, "x".repeat(10_000));
+    put(&place, "large", &Guest { items, ..named("large", 1) }.bytes());
+    let (told, served) = channel();
+    let _shop = Shop::with([folder], |options| {
+        // On the keeper's own thread: it is written before the next file is chosen.
+        options.on_change = Box::new(move |change| match change {
+            Change::Served { name, version, .. } if name == "small" => {
+                let next = version.parse::<u16>().expect("a number").wrapping_add(1).max(1);
+                put(&place, "small", &preset("small", next));
+            }
+            // It comes once; who has heard it does not listen any more.
+            Change::Served { .. } => drop(told.send(())),
+            other => panic!("{other}"),
+        });
+    });
+    served.recv_timeout(LONG).expect("the larger one is never compiled");
 }

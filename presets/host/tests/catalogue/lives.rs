@@ -56,15 +56,23 @@ fn a_file_is_dropped_in_replaced_broken_repaired_and_deleted() {
 
     // The good one is put back: there is nothing new to serve, but nothing wrong any more.
     put(shop.folder(0), "web", &preset("web", 2));
-    put(shop.folder(0), "done", &preset("done", 1));
-    shop.served("done", 1);
+    shop.mended("web");
     assert!(shop.catalogue.list().iter().all(|entry| entry.trouble.is_none()));
     put(shop.folder(0), "web", &preset("web", 4));
     shop.served("web", 4);
 
+    put(shop.folder(0), "other", &preset("other", 1));
+    shop.served("other", 1);
     fs::remove_file(shop.path("web")).expect("it is deleted");
     shop.retired("web");
-    assert_eq!(shop.absent("web"), "there is no preset web; there are: done");
+    assert_eq!(shop.absent("web"), "there is no preset web; there are: other");
+
+    // One that was never good is deleted: nothing is wrong any more, and who waits is told so.
+    put(shop.folder(0), "web", b"no WebAssembly");
+    assert!(!shop.failed("web").1);
+    fs::remove_file(shop.path("web")).expect("it is deleted");
+    shop.mended("web");
+    assert_eq!(shop.absent("web"), "there is no preset web; there are: other");
 }
 
 fn port(

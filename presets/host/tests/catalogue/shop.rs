@@ -171,6 +171,13 @@ impl Shop {
         });
     }
 
+    /// Waits until nothing is wrong with the file any more.
+    pub fn mended(&self, name: &str) {
+        self.until(|change| {
+            matches!(change, Change::Mended { name: mended, .. } if mended == name).then_some(())
+        });
+    }
+
     pub fn settle(&self) {
         assert!(self.catalogue.settled_within(LONG), "it has not settled");
     }
