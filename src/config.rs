@@ -16,12 +16,13 @@ use ephemeron_preset_host::{cache::Key, limits::Limits, secret};
 use serde_json::{Map, Value};
 
 use crate::{
-    controller::settings::{self, Expiry, ProbeChoice, RoutingChoice, Settings},
+    controller::settings::{Expiry, ProbeChoice, RoutingChoice, Settings},
     health::Listen,
     policy::{
         Policy, Rules, Violation, annotations::Keys, images::Images, resources::Caps, security::Level,
         template::Template,
     },
+    presets,
     resource::{domain::Domain, labels, lifetime::Lifetime, selector::Selector},
 };
 
@@ -199,8 +200,8 @@ impl fmt::Debug for SecretFile {
 pub struct Values(Map<String, Value>);
 
 impl Presets {
-    fn settings(self) -> io::Result<settings::Presets> {
-        Ok(settings::Presets {
+    fn settings(self) -> io::Result<presets::Settings> {
+        Ok(presets::Settings {
             folders: self.folders,
             cache: self.preset_cache,
             cache_key: self.preset_cache_key,

@@ -38,7 +38,6 @@ mod simulation;
 mod status;
 mod target;
 mod telling;
-pub mod template;
 mod validate;
 
 use std::{

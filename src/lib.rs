@@ -7,6 +7,8 @@
 //! | [`api`] | the REST API: creates, shows and changes Ephemerons for backends |
 //! | [`controller`] | brings Ephemerons about, and deletes them when their time is over |
 //! | [`cache`] | what the watches have shown of a kind of object |
+//! | [`presets`] | where presets come from, and how their catalogue is opened |
+//! | [`template`] | what `spec.service` says, as a pod template |
 //! | [`config`] | the programs' flags and variables |
 //! | [`client`] | how the programs find the API server |
 //! | [`health`] | a program's own HTTP server: is it alive and ready, and its metrics |
@@ -16,14 +18,16 @@
 //!
 //! ```text
 //! bin        -> everything
-//! config     -> api::settings, controller::settings, health, policy, resource
-//! api        -> cache, client, controller::settings, controller::template, health, policy, resource
-//! controller -> cache, client, health, policy, resource
+//! config     -> api::settings, controller::settings, health, policy, presets, resource
+//! api        -> cache, client, health, policy, presets, resource, template
+//! controller -> cache, client, health, policy, presets, resource, template
 //! cache      -> client, health
+//! presets    -> policy
+//! template   -> policy, resource
 //! resource, client, health, telemetry -> nothing in the crate
 //! ```
 //!
-//! The policy and, inside the controller, the pure middle (`template`, `desired`, `status`, `routing`,
+//! The policy and, inside the controller, the pure middle (`desired`, `status`, `routing`,
 //! `validate`, `drift`) have neither a client nor a clock nor a runtime in them; `tests/structure.rs`
 //! checks both rules.
 
@@ -33,7 +37,9 @@ pub mod client;
 pub mod config;
 pub mod controller;
 pub mod health;
+pub mod presets;
 pub mod resource;
 pub mod telemetry;
+pub mod template;
 
 pub use ephemeron_preset_host::policy;

@@ -21,11 +21,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("cache", &["client", "health"]),
     ("client", &[]),
-    ("config", &["api::settings", "controller::settings", "health", "policy", "resource"]),
-    ("controller", &["cache", "client", "controller", "health", "policy", "resource"]),
+    ("config", &["api::settings", "controller::settings", "health", "policy", "presets", "resource"]),
+    ("controller", &["cache", "client", "controller", "health", "policy", "presets", "resource", "template"]),
     ("health", &[]),
     ("../presets/host/src/policy", &["labels", "policy"]),
+    ("presets", &["policy"]),
     ("resource", &["resource"]),
+    ("template", &["policy", "resource"]),
     ("telemetry", &[]),
 ];
 
@@ -41,10 +43,10 @@ const PURE: &[&str] = &[
     "controller/settings",
     "controller/status",
     "controller/target",
-    "controller/template",
     "controller/validate",
     "../presets/host/src/policy",
     "resource",
+    "template",
 ];
 
 /// Names of what acts: a client, a runtime, a clock.

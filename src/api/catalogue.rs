@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ephemeron_preset_host::{
-    catalogue::{self, Absent, Entry, OpenError, Options, RenderError, State},
+    catalogue::{self, Absent, Entry, OnChange, OpenError, RenderError, State},
     document::{Context, Seed},
     error::{CallError, Issue, Refusal},
     policy::{Policy, fields},
@@ -14,9 +14,9 @@ use serde_json::{Map, Value, json};
 
 use super::problem::{Fault, Problem};
 use crate::{
-    controller::settings,
-    controller::template::template,
+    presets,
     resource::{self, Ephemeron, EphemeronSpec, parameters::Parameters},
+    template::template,
 };
 
 /// All presets.
@@ -79,53 +79,31 @@ impl Catalogue {
     /// See [`OpenError`].
     pub fn open(
         services: BTreeMap<String, resource::Service>,
-        settings: &settings::Presets,
+        settings: &presets::Settings,
         policy: Policy,
     ) -> Result<Self, OpenError> {
         let named = Arc::new(services.keys().cloned().collect::<Vec<_>>());
-        let options = |cache| {
-            let (named, judge) = (Arc::clone(&named), policy.clone());
-            Options {
-                folders: settings.folders.clone(),
-                limits: settings.limits.clone(),
-                cache,
-                key: settings.cache_key.clone(),
-                compiler: None,
-                context: Context { values: settings.values.clone(), ..Context::example() },
-                accepts: Box::new(move |template| match judge.admit_rendered(template) {
-                    Err(violation) if !violation.is_of_this_installation() => Err(violation.to_string()),
-                    _ => Ok(()),
-                }),
-                on_change: Box::new(move |change| {
-                    if change.is_trouble() {
-                        tracing::warn!("{change}");
-                    } else {
-                        tracing::info!("{change}");
-                    }
-                    if let catalogue::Change::Served { name, .. } = change
-                        && named.contains(name)
-                    {
-                        tracing::warn!(
-                            "the module {name} is not used: EPHEMERON_CONFIG has a preset of this name"
-                        );
-                    }
-                }),
-            }
-        };
-        let modules = if settings.folders.is_empty() {
-            None
-        } else {
-            Some(match catalogue::Catalogue::open(options(settings.cache.clone())) {
-                // Slower starts are no reason to serve nobody.
-                Err(OpenError::Cache(error)) => {
+        let hears = || -> OnChange {
+            let named = Arc::clone(&named);
+            Box::new(move |change| {
+                presets::tell(change);
+                if let catalogue::Change::Served { name, .. } = change
+                    && named.contains(name)
+                {
                     tracing::warn!(
-                        "EPHEMERON_PRESET_CACHE: {error}; presets are compiled anew at each start"
+                        "the module {name} is not used: EPHEMERON_CONFIG has a preset of this name"
                     );
-                    catalogue::Catalogue::open(options(None))?
                 }
-                modules => modules?,
             })
         };
+        let mut modules = None;
+        if !settings.folders.is_empty() {
+            let (opened, no_cache) = presets::open(settings, &policy, &settings.limits, hears)?;
+            if let Some(error) = no_cache {
+                tracing::warn!("EPHEMERON_PRESET_CACHE: {error}; presets are compiled anew at each start");
+            }
+            modules = Some(opened);
+        }
         Ok(Self {
             services,
             modules,

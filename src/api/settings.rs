@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::{controller::settings::Presets, policy::Policy, resource::Service};
+use crate::{policy::Policy, presets, resource::Service};
 
 /// All of it.
 pub struct Settings {
@@ -37,7 +37,7 @@ pub struct Settings {
     /// What Pods may be.
     pub policy: Policy,
     /// Presets that are modules.
-    pub presets: Presets,
+    pub presets: presets::Settings,
 }
 
 /// One backend, and what it may do.

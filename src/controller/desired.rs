@@ -16,8 +16,11 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{moving::Move, routing::Routing, settings::Settings, template::PORT_NAME, validate::Valid};
-use crate::resource::{Ephemeron, MANAGED_BY_LABEL, MANAGER, NAME_LABEL};
+use super::{moving::Move, routing::Routing, settings::Settings, validate::Valid};
+use crate::{
+    resource::{Ephemeron, MANAGED_BY_LABEL, MANAGER, NAME_LABEL},
+    template::PORT_NAME,
+};
 
 /// The children as they should be.
 #[derive(Clone, Debug, PartialEq)]

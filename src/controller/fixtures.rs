@@ -96,7 +96,7 @@ pub fn settings() -> Settings {
         ready_within: TimeDelta::seconds(60),
         request_timeout: "0s".into(),
         policy: policy(Rules::default()),
-        presets: super::settings::Presets::default(),
+        presets: crate::presets::Settings::default(),
         max_lifetime: None,
     }
 }

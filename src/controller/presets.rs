@@ -1,7 +1,7 @@
 //! Asks presets what to run: once for each Ephemeron, and what they say is recorded in its status before
 //! anything is made of it.
 
-pub mod opening;
+mod changes;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use ephemeron_preset_host::{
 use kube::{Client, ResourceExt as _};
 use serde_json::{Map, Value};
 
-use opening::{count, heard};
+use changes::{count, heard};
 pub use record::PresetError;
 use record::{keep_secret, recall, record};
 use turns::Turns;
@@ -26,10 +26,11 @@ use turns::Turns;
 use super::{
     caches::{Caches, Listeners},
     rendering::{self, Rendering},
-    settings::{self, Settings},
+    settings::Settings,
 };
 use crate::{
     policy::{Policy, fields},
+    presets,
     resource::{
         CREATED_BY_ANNOTATION, Ephemeron, GROUP_LABEL, Preset, Rendered,
         conditions::{Finding, Reason},
@@ -85,7 +86,7 @@ impl Presets {
     ///
     /// See [`OpenError`].
     pub fn open(
-        settings: &settings::Presets,
+        settings: &presets::Settings,
         policy: &Policy,
         caches: &Arc<Caches>,
         listeners: &Listeners,
@@ -95,7 +96,7 @@ impl Presets {
             return Ok(Self { catalogue: None, ..Self::of(settings) });
         }
         let hears = || heard(Arc::clone(caches), listeners.clone(), Arc::clone(&this));
-        let (catalogue, no_cache) = opening::open(settings, policy, &settings.limits, hears)?;
+        let (catalogue, no_cache) = presets::open(settings, policy, &settings.limits, hears)?;
         if let Some(error) = no_cache {
             tracing::warn!("EPHEMERON_PRESET_CACHE: {error}; presets are compiled anew at each start");
         }
@@ -106,7 +107,7 @@ impl Presets {
         Ok(Self { catalogue: Some(catalogue), ..Self::of(settings) })
     }
 
-    fn of(settings: &settings::Presets) -> Self {
+    fn of(settings: &presets::Settings) -> Self {
         Self {
             catalogue: None,
             seed: settings.seed.clone(),

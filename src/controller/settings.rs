@@ -1,13 +1,12 @@
 //! What an installation has set for its controller, already validated.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ephemeron_preset_host::{cache::Key, limits::Limits};
-use serde_json::{Map, Value};
 
 use crate::{
     policy::Policy,
+    presets,
     resource::{Ephemeron, domain::Domain, lifetime::Lifetime, selector::Selector},
 };
 
@@ -37,7 +36,7 @@ pub struct Settings {
     /// What the Pods may be.
     pub policy: Policy,
     /// Where presets come from.
-    pub presets: Presets,
+    pub presets: presets::Settings,
     /// How long an Ephemeron may live, whatever its spec says; None for as long as it says.
     pub max_lifetime: Option<Lifetime>,
 }
@@ -54,32 +53,6 @@ impl Settings {
             DateTime::from_timestamp(created, 0)?.checked_add_signed(longest)
         });
         Some(latest.map_or(said, |latest| said.min(latest)))
-    }
-}
-
-/// Where presets come from, and what they may use.
-#[derive(Clone, Default)]
-pub struct Presets {
-    /// Folders with files NAME.wasm; of two of one name the one in the earlier folder counts.
-    pub folders: Vec<PathBuf>,
-    /// Where compiled presets are kept from one start to the next; None for nowhere.
-    pub cache: Option<PathBuf>,
-    /// What the cache is authenticated with; None for a key that is made in it.
-    pub cache_key: Option<Key>,
-    /// What they may use.
-    pub limits: Limits,
-    /// The secret that the seeds of Ephemerons come of.
-    pub seed: Vec<u8>,
-    /// Whether that was set: else it is another one at each start.
-    pub is_seed_set: bool,
-    /// What all presets are told.
-    pub values: Map<String, Value>,
-}
-
-impl fmt::Debug for Presets {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the secrets.
-        formatter.debug_struct("Presets").field("folders", &self.folders).finish_non_exhaustive()
     }
 }
 

@@ -15,12 +15,12 @@ use crate::{
         domain::Domain,
         labels::{self, is_label, is_reserved},
     },
+    template::template,
 };
 
 use super::{
     rendering::{self, Rendering},
     settings::Settings,
-    template::template,
 };
 
 /// An Ephemeron whose children can be made.

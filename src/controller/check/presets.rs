@@ -12,8 +12,8 @@ use tokio::task;
 
 use super::{Findings, root_cause};
 use crate::{
-    controller::{presets::opening, settings},
     policy::Policy,
+    presets::{self, Settings},
 };
 
 const SUBJECT: &str = "presets";
@@ -23,14 +23,14 @@ const COMPILED_WITHIN: Duration = Duration::from_mins(1);
 const LISTED: usize = 32;
 
 /// Looks at all files as the controller does: whatever is served here is served there.
-pub async fn check(settings: &settings::Presets, policy: &Policy, findings: &mut Findings) {
+pub async fn check(settings: &Settings, policy: &Policy, findings: &mut Findings) {
     if settings.folders.is_empty() {
         findings.good(SUBJECT, "there are none: EPHEMERON_PRESETS names no folder");
         return;
     }
     // It may run beside the controller, in the same container: as little memory as can be.
     let limits = Limits { calls: 1, ..settings.limits.clone() };
-    let (catalogue, no_cache) = match opening::open(settings, policy, &limits, || Box::new(|_| ())) {
+    let (catalogue, no_cache) = match presets::open(settings, policy, &limits, || Box::new(|_| ())) {
         Ok(opened) => opened,
         Err(error) => {
             findings.bad(SUBJECT, root_cause(&error), "the controller does not start without");
@@ -78,7 +78,7 @@ fn whole(error: &CacheError) -> String {
     if text == cause { text } else { format!("{text}: {cause}") }
 }
 
-fn files(settings: &settings::Presets, catalogue: &Catalogue, findings: &mut Findings) {
+fn files(settings: &Settings, catalogue: &Catalogue, findings: &mut Findings) {
     let (entries, troubles) = (catalogue.list(), catalogue.troubles());
     for folder in &settings.folders {
         if let Some((_, trouble)) = troubles.iter().find(|(troubled, _)| troubled == folder) {
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use crate::{controller::fixtures, policy::Rules};
 
-    async fn told(settings: &settings::Presets) -> String {
+    async fn told(settings: &Settings) -> String {
         let mut findings = Findings::default();
         check(settings, &fixtures::policy(Rules::default()), &mut findings).await;
         findings.to_string()
@@ -154,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn folders_files_cache_and_seed_are_told() {
-        let none = settings::Presets::default();
+        let none = Settings::default();
         assert!(told(&none).await.contains("names no folder"));
 
         let place = std::env::temp_dir().join(format!("ephemeron-check-{}", std::process::id()));
@@ -162,11 +162,8 @@ mod tests {
         fs::create_dir_all(&folder).expect("a folder");
         fs::write(folder.join("bad.wasm"), "no WebAssembly").expect("a file");
         let missing = folder.join("nowhere");
-        let one = settings::Presets {
-            folders: vec![folder.clone(), missing.clone()],
-            cache: Some(cache.clone()),
-            ..none
-        };
+        let one =
+            Settings { folders: vec![folder.clone(), missing.clone()], cache: Some(cache.clone()), ..none };
         let text = told(&one).await;
         for words in [
             "none is served".to_owned(),
@@ -180,7 +177,7 @@ mod tests {
         }
 
         fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).expect("a mode");
-        let text = told(&settings::Presets { is_seed_set: true, folders: vec![folder.clone()], ..one }).await;
+        let text = told(&Settings { is_seed_set: true, folders: vec![folder.clone()], ..one }).await;
         assert!(text.contains("look  cache ") && text.contains("mode 777"), "{text}");
         assert!(text.contains("ok    seed ") && text.contains("services can work here"), "{text}");
         fs::remove_dir_all(&place).expect("it is gone");
