@@ -60,6 +60,9 @@ struct State {
     unreadable: HashSet<String>,
     /// The newest resource version that the watch has shown.
     shown: u64,
+    /// The UIDs of objects that are known to be gone, until the watch has shown it, too: what it shows of them
+    /// before is old.
+    gone: HashSet<Box<str>>,
 }
 
 /// What a kind needs to be kept.
@@ -195,7 +198,7 @@ impl<K: Kind> Cache<K> {
     {
         let (key, kept) = self.keep(&mut object.clone(), is_told);
         let mut state = self.state();
-        if kept.version > state.shown {
+        if kept.version > state.shown && !state.is_gone(&kept) {
             if state.listing.is_some() {
                 state.written.insert(key.clone());
             }
@@ -204,11 +207,14 @@ impl<K: Kind> Cache<K> {
         Arc::new(object)
     }
 
-    /// Forgets an object that an answer to us said is not there, so that it is made again.
+    /// Forgets an object that an answer to us said is not there, for good: what the watch still shows of it is
+    /// no news.
     pub fn missing(&self, name: &str, uid: Option<&str>) {
         let mut state = self.state();
+        // Of one that is not known, the watch has shown the end already.
         if state.objects.get(name).is_some_and(|object| object.uid.as_deref() == uid) {
-            state.remove(name);
+            let removed = state.remove(name);
+            state.gone.extend(removed.and_then(|kept| kept.uid));
         }
     }
 
@@ -286,6 +292,9 @@ impl<K: Kind> Cache<K> {
                 let (key, kept) = self.keep(&mut object, true);
                 let mut state = self.state();
                 state.shown = state.shown.max(kept.version);
+                if let Some(uid) = &kept.uid {
+                    state.gone.remove(uid);
+                }
                 if state.objects.get(&key).is_some_and(|known| known.version <= kept.version) {
                     state.remove(&key);
                 }
@@ -306,6 +315,10 @@ impl State {
         self.objects.insert(key, kept);
     }
 
+    fn is_gone(&self, kept: &Kept) -> bool {
+        kept.uid.as_ref().is_some_and(|uid| self.gone.contains(uid))
+    }
+
     fn remove(&mut self, key: &str) -> Option<Kept> {
         let kept = self.objects.remove(key)?;
         for group in &kept.groups {
@@ -322,6 +335,9 @@ impl State {
     /// Takes in what the watch shows; returns whether it is news.
     fn show(&mut self, key: String, kept: Kept) -> bool {
         self.shown = self.shown.max(kept.version);
+        if self.is_gone(&kept) {
+            return false;
+        }
         let news = match self.objects.get(&key) {
             Some(known) if known.version > kept.version => return false,
             Some(known) => known.version != kept.version || !known.is_told,
@@ -334,6 +350,10 @@ impl State {
     /// Takes a complete list in; returns all that is in it, and what vanished.
     fn relist(&mut self) -> Vec<Kept> {
         let mut listed = self.listing.take().unwrap_or_default();
+        // What went before the list was made is not in it, and no event of it will come.
+        let uids: HashSet<Box<str>> = listed.values().filter_map(|kept| kept.uid.clone()).collect();
+        self.gone.retain(|uid| uids.contains(uid));
+        listed.retain(|_, kept| !self.is_gone(kept));
         let written = mem::take(&mut self.written);
         let newest = listed.values().map(|kept| kept.version).max().unwrap_or(0);
         self.shown = self.shown.max(newest);

@@ -9,9 +9,9 @@ use crate::resource::Ephemeron;
 ///
 /// It is gone already, or the API server does not answer.
 pub async fn delete(api: &Api, seen: &Ephemeron) -> Result<(), Problem> {
-    let outcome = api.ephemerons.delete(seen).await;
-    match outcome {
-        Ok(()) => {}
+    match api.ephemerons.delete(seen).await {
+        Ok(None) => api.directory.cache.missing(seen.name(), seen.metadata.uid.as_deref()),
+        Ok(Some(going)) => drop(api.directory.cache.wrote(going)),
         // Of this name there is another one, or none.
         Err(error) if error.is_missing() || error.is_conflict() => {
             api.directory.cache.missing(seen.name(), seen.metadata.uid.as_deref());
@@ -19,6 +19,5 @@ pub async fn delete(api: &Api, seen: &Ephemeron) -> Result<(), Problem> {
         }
         Err(error) => return Err(away("delete the service", &error)),
     }
-    api.directory.cache.missing(seen.name(), seen.metadata.uid.as_deref());
     Ok(())
 }

@@ -149,15 +149,15 @@ impl Ephemerons {
         timed(self.api().delete(seen.name(), &params)).await.map(drop)
     }
 
-    /// Deletes this very one.
+    /// Deletes this very one; returns it where somebody's finalizer keeps it for a while.
     ///
     /// # Errors
     ///
     /// The request; a conflict where another one has its name.
-    pub async fn delete(&self, seen: &Ephemeron) -> Result<(), RequestError> {
+    pub async fn delete(&self, seen: &Ephemeron) -> Result<Option<Ephemeron>, RequestError> {
         let preconditions = Preconditions { uid: seen.metadata.uid.clone(), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        timed(self.api().delete(seen.name(), &params)).await.map(drop)
+        Ok(timed(self.api().delete(seen.name(), &params)).await?.left())
     }
 
     /// How many there are at this moment with a label: the newest state, not a cached one.

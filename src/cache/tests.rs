@@ -104,3 +104,33 @@ fn a_new_list_drops_what_is_gone_and_keeps_what_was_just_written() {
     see(&cache, Event::InitDone);
     assert_eq!(at(&cache, "ghost"), None, "the list is newer: what is not in it is gone");
 }
+
+#[test]
+fn what_is_gone_does_not_come_back_by_what_the_watch_shows_late() {
+    let cache = Cache::<ConfigMap>::default();
+    see(&cache, Event::Init);
+    see(&cache, Event::InitApply(object("a", 1)));
+    see(&cache, Event::InitDone);
+    cache.missing("a", Some("uid-a"));
+    assert_eq!(see(&cache, Event::Apply(object("a", 2))), Vec::<String>::new());
+    cache.wrote(object("a", 3));
+    assert_eq!(at(&cache, "a"), None);
+    // A list that was made before it went.
+    see(&cache, Event::Init);
+    see(&cache, Event::InitApply(object("a", 2)));
+    see(&cache, Event::InitDone);
+    assert_eq!(at(&cache, "a"), None);
+    see(&cache, Event::Delete(object("a", 4)));
+    // Nothing is remembered for ever; another one of the name has a UID of its own.
+    assert!(cache.state().gone.is_empty());
+    cache.missing("a", Some("uid-a"));
+    assert!(cache.state().gone.is_empty());
+    see(&cache, Event::Apply(object("b", 4)));
+    cache.missing("b", Some("uid-b"));
+    see(&cache, Event::Init);
+    see(&cache, Event::InitDone);
+    assert!(cache.state().gone.is_empty());
+    let mut another = object("a", 5);
+    another.metadata.uid = Some("uid-another".into());
+    assert_eq!(see(&cache, Event::Apply(another)), ["a"]);
+}
