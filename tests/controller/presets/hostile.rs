@@ -15,8 +15,12 @@ use crate::{
 };
 
 /// What the controller of these cases lets run; and less memory for compilations than a bomb takes.
-const STRICT: &[(&str, &str)] =
-    &[("EPHEMERON_IMAGES", "local/server"), ("EPHEMERON_PRESET_COMPILE_MEMORY", "400Mi")];
+const STRICT: &[(&str, &str)] = &[
+    ("EPHEMERON_IMAGES", "local/server"),
+    ("EPHEMERON_PRESET_COMPILE_MEMORY", "400Mi"),
+    // On a slow machine the fuel is used up later: the time is tried by a case of its own.
+    ("EPHEMERON_PRESET_TIME", "1m"),
+];
 
 /// The cases.
 pub fn cases(cases: &mut Cases) {
