@@ -9,7 +9,7 @@
 //! | [`creating`], [`extending`], [`deleting`], [`bulk`], [`quota`], [`lifetime`], [`id`] | what is written, and on which conditions |
 //! | [`requests`] | the only place that asks the API server |
 //! | [`catalogue`] | the presets |
-//! | [`answers`] | what all answers have: an id, one form of errors, a line in the log |
+//! | [`answers`], [`origins`] | what all answers have: an id, one form of errors, a line in the log; and which pages may read them |
 //! | [`server`] | connections, their limits, and the end |
 
 pub mod answers;
@@ -28,6 +28,7 @@ pub mod json;
 pub mod keeper;
 pub mod lifetime;
 pub mod metrics;
+pub mod origins;
 pub mod pace;
 pub mod problem;
 pub mod quota;
@@ -39,21 +40,25 @@ pub mod time;
 pub mod token;
 pub mod view;
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use ephemeron_preset_host::catalogue::OpenError;
 use kube::Client;
 use tokio::sync::watch;
 
 use crate::health::Readiness;
+use bulk::Busy;
 use catalogue::Catalogue;
 use directory::Directory;
 use keeper::Keeper;
 use metrics::Metrics;
-use quota::Turns;
+use quota::{Turns, UnderWay};
 use requests::Ephemerons;
 use settings::Settings;
 use token::Signer;
+
+/// Between two looks at whether all presets are there.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// All that an operation works with.
 pub struct Api {
@@ -65,6 +70,10 @@ pub struct Api {
     pub keeper: Keeper,
     /// Turns of those who are counted together.
     pub turns: Turns,
+    /// How many creations are under way.
+    pub under_way: UnderWay,
+    /// Which apps have an operation on many services under way.
+    pub bulk: Busy,
     /// What can be asked for.
     pub catalogue: Catalogue,
     /// The services.
@@ -86,6 +95,9 @@ pub enum ApiError {
     /// There are no presets.
     #[error("the presets cannot be served")]
     Presets(#[from] OpenError),
+    /// The watch has ended.
+    #[error("the watch of Ephemerons has ended: a defect of the program, please report it")]
+    Watch,
     /// There is no port.
     #[error(transparent)]
     Listen(#[from] server::CannotListen),
@@ -114,6 +126,8 @@ pub async fn run(
         signer: Signer::new(&settings.secrets),
         keeper: Keeper::default(),
         turns: Turns::default(),
+        under_way: UnderWay::default(),
+        bulk: Busy::default(),
         catalogue,
         directory: Directory::default(),
         ephemerons: Ephemerons::new(client.clone(), settings.namespace.clone()),
@@ -121,7 +135,7 @@ pub async fn run(
         stopping,
         settings,
     });
-    let watching = {
+    let mut watching = {
         let (api, readiness) = (Arc::clone(&api), readiness.clone());
         tokio::spawn(async move { api.directory.keep(client, metrics, readiness).await })
     };
@@ -129,11 +143,23 @@ pub async fn run(
         let (api, readiness) = (Arc::clone(&api), readiness.clone());
         tokio::spawn(async move {
             api.directory.cache.synced().await;
+            if !api.catalogue.settled() {
+                readiness.lacks("presets", "they are being loaded, and compiled where the cache lacks them");
+            }
             readiness.started();
             tracing::info!("ready: the first list of Ephemerons is there");
+            let mut looks = tokio::time::interval(LOOK);
+            while !api.catalogue.settled() {
+                looks.tick().await;
+            }
+            readiness.has("presets");
         })
     };
-    server::serve(listener, Arc::clone(&api), stop, shutdown).await;
+    tokio::select! {
+        () = server::serve(listener, Arc::clone(&api), stop, shutdown) => {}
+        // It watches for ever: what is shown would grow old, and nobody would notice.
+        _ = &mut watching => return Err(ApiError::Watch),
+    }
     starting.abort();
     watching.abort();
     tracing::info!("stopped");

@@ -237,6 +237,11 @@ impl<K: Kind> Cache<K> {
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
+    /// Whether the first list is complete.
+    pub fn is_synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+
     /// Declares the cache complete with nothing in it: the kind is not served here. Returns what was
     /// in it.
     fn empty(&self) -> Vec<Kept> {

@@ -145,7 +145,8 @@ async fn bodies_that_mean_nothing() {
         ("/", r#"{"preset":"web","lifetimeMinutes":1,"expirationTime":"2099-01-01T00:00:00Z"}"#, 400),
         ("/", r#"{"preset":"web","expirationTime":"2001-01-01T00:00:00Z"}"#, 400),
         ("/", r#"{"preset":"web","expirationTime":"tomorrow"}"#, 400),
-        ("/", r#"{"preset":"web","expirationTime":"2099-01-01 00:00:00"}"#, 400),
+        ("/", r#"{"preset":"web","expirationTime":"2099-01-01 00:00:00Z"}"#, 400),
+        ("/", r#"{"preset":"web","expirationTime":"2098-12-31T23:59:60Z"}"#, 400),
         ("/", r#"{"preset":7,"lifetimeMinutes":1}"#, 400),
         ("/", r#"{"preset":"web","lifetimeMinutes":1,"lifetimeMinutes":2}"#, 400),
         ("/", r#"{"preset":"web","lifetimeMinutes":1,"lifetime":2}"#, 400),
@@ -301,6 +302,7 @@ async fn keys_and_users_that_are_none() {
         (json!({"app": "shop", "key": "apikeY", "uid": "user"}), 401),
         (json!({"app": "shop", "key": "", "uid": "user"}), 401),
         (json!({"app": "none", "key": "apikey", "uid": "user"}), 401),
+        (json!({"app": "a".repeat(100), "key": "b".repeat(5_000), "uid": "user"}), 401),
         (
             json!({"app": "strict", "key": "sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b", "uid": "user"}),
             401,
@@ -375,6 +377,10 @@ async fn paths_methods_and_ids_that_are_none() {
         refused(&server.http.get(path, &token).await, 400, path);
     }
     refused(&server.http.get("/?user=other", &token).await, 403, "of another user");
+    // Nothing is known yet, which is not the same as that there is nothing.
+    for path in ["/", "/events"] {
+        refused(&server.http.get(path, &token).await, 503, path);
+    }
 }
 
 #[tokio::test]
@@ -397,11 +403,42 @@ async fn what_is_served_to_browsers() {
         }
     };
     let ours = from("https://shop.example.com").await;
-    assert_eq!(ours.status, StatusCode::OK, "{}", ours.text);
+    assert_eq!(ours.status, StatusCode::NO_CONTENT, "{}", ours.text);
     assert_eq!(ours.headers["access-control-allow-origin"], "https://shop.example.com");
+    assert!(
+        ours.headers["access-control-allow-headers"]
+            .to_str()
+            .is_ok_and(|all| all.contains("idempotency-key"))
+    );
     assert!(!ours.headers.contains_key("access-control-allow-credentials"));
-    let others = from("https://other.example.com").await;
-    assert!(!others.headers.contains_key("access-control-allow-origin"), "{:?}", others.headers);
+    // A page of another origin is not refused, but its browser does not let it read; one of the API's own host,
+    // such as Swagger UI, needs nothing.
+    for origin in ["https://other.example.com", "null"] {
+        let others = from(origin).await;
+        assert!(!others.headers.contains_key("access-control-allow-origin"), "{:?}", others.headers);
+        let headers = [("origin", origin)];
+        let login = json!({"app": "shop", "key": "apikey", "uid": "user"}).to_string();
+        let sent = Sent { body: Some(&login), headers: &headers, ..Sent::default() };
+        assert_eq!(server.http.send(Method::POST, "/auth", sent).await.status, 200);
+    }
+    // Errors are the same for browsers.
+    let token = server.token().await;
+    let headers = [("origin", "https://shop.example.com")];
+    for (method, path, token, status) in [
+        (Method::GET, "/none/none", &*token, 404),
+        (Method::GET, "/presets", "bad", 401),
+        (Method::PUT, "/", &token, 405),
+        (Method::GET, "/?limit=0", &token, 400),
+        (Method::GET, "/%ff", &token, 400),
+        (Method::POST, "/", &token, 415),
+    ] {
+        let answer = server
+            .http
+            .send(method, path, Sent { token: Some(token), headers: &headers, ..Sent::default() })
+            .await;
+        refused(&answer, status, path);
+        assert_eq!(answer.headers["access-control-allow-origin"], "https://shop.example.com", "{path}");
+    }
     // A caller's own id is kept where a log can hold it.
     let with = |id: &'static str| {
         let http = &server.http;

@@ -6,19 +6,7 @@ use std::{fs, path::Path};
 
 /// A room, and what it may import of the crate.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    (
-        "api",
-        &[
-            "api",
-            "cache",
-            "client",
-            "controller::settings",
-            "controller::template",
-            "health",
-            "policy",
-            "resource",
-        ],
-    ),
+    ("api", &["api", "cache", "client", "health", "policy", "presets", "resource", "template"]),
     ("cache", &["client", "health"]),
     ("client", &[]),
     ("config", &["api::settings", "controller::settings", "health", "policy", "presets", "resource"]),

@@ -5,12 +5,11 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 use data_encoding::BASE32_NOPAD;
 use ephemeron_preset_host::secret;
 use futures::FutureExt as _;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use poem::{
     Endpoint, EndpointExt as _, Error, Request, Response, Result, Route,
     error::{MethodNotAllowedError, NotFoundError},
     get,
-    middleware::Cors,
 };
 use poem_openapi::{
     OperationId,
@@ -23,6 +22,7 @@ use super::{
     caller::Who,
     document::{self, Allowed},
     metrics::Metrics,
+    origins::{Asked, Origins},
     problem::Problem,
 };
 
@@ -50,28 +50,9 @@ pub fn endpoint(api: Arc<Api>) -> impl Endpoint<Output = Response> {
     });
     let routes =
         Route::new().at("/openapi.json", get(document)).at("/docs", get(docs)).nest_no_strip("/", service);
-    let cors = cors(api.settings.origins.as_deref());
+    let origins = Origins(api.settings.origins.clone());
     let (metrics, stopping) = (Arc::clone(&api.metrics), api.stopping.clone());
-    Answering { inner: routes.with(cors).data(api).map_to_response(), metrics, stopping, allowed }
-}
-
-/// Browsers may call from these origins; tokens go in a header, never in cookies.
-fn cors(origins: Option<&[String]>) -> Cors {
-    let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
-    let headers = [header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")];
-    let cors = Cors::new().allow_methods(methods).allow_headers(headers).expose_headers([
-        REQUEST_ID,
-        header::RETRY_AFTER,
-        header::LOCATION,
-    ]);
-    match origins {
-        None => cors.allow_origins_fn(|_| true).allow_credentials(false),
-        Some(origins) => {
-            let origins = origins.to_vec();
-            cors.allow_origins_fn(move |asked| origins.iter().any(|one| one == asked))
-                .allow_credentials(false)
-        }
-    }
+    Answering { inner: routes.data(api).map_to_response(), metrics, stopping, allowed, origins }
 }
 
 struct Answering<E> {
@@ -79,6 +60,7 @@ struct Answering<E> {
     metrics: Arc<Metrics>,
     stopping: watch::Receiver<bool>,
     allowed: Allowed,
+    origins: Origins,
 }
 
 impl<E: Endpoint<Output = Response>> Endpoint for Answering<E> {
@@ -88,9 +70,14 @@ impl<E: Endpoint<Output = Response>> Endpoint for Answering<E> {
         let begun = Instant::now();
         let id = request_id(&request);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let asked = Asked::of(&request);
         let who = Who::default();
         request.set_data(who.clone());
-        let outcome = AssertUnwindSafe(self.inner.call(request)).catch_unwind().await;
+        let outcome = if asked.is_preflight {
+            Ok(Ok(Response::builder().status(StatusCode::NO_CONTENT).finish()))
+        } else {
+            AssertUnwindSafe(self.inner.call(request)).catch_unwind().await
+        };
         let (mut response, operation) = match outcome {
             Ok(Ok(response)) => {
                 let operation = response.data::<OperationId>().copied();
@@ -117,6 +104,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Answering<E> {
         if let Ok(value) = HeaderValue::try_from(&id) {
             headers.insert(REQUEST_ID, value);
         }
+        self.origins.tell(&asked, headers);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         if *self.stopping.borrow() {
@@ -205,7 +193,7 @@ mod tests {
         let (_stop, stopping) = watch::channel(false);
         let metrics = Arc::new(Metrics::register(&mut Registry::default()));
         let allowed = Allowed::of(&document::text());
-        let answering = Answering { inner, metrics, stopping, allowed };
+        let answering = Answering { inner, metrics, stopping, allowed, origins: Origins(None) };
         let mut response = answering.call(Request::default()).await.expect("an answer");
         let text = response.take_body().into_string().await.expect("a text");
         (response, text)

@@ -55,11 +55,6 @@ pub async fn create(api: &Api, caller: &Caller, wanted: Wanted) -> Result<Arc<Ep
         Problem::forbidden("a service belongs to a user: take a token of POST /auth, not of POST /auth/app")
     })?;
     let Wanted { preset, parameters, end, words, idempotency_key } = wanted;
-    // Whether there is such a preset is said only to those who may use it.
-    api.catalogue.get(&preset)?;
-    if !caller.app.may_use(&preset) {
-        return Err(Problem::forbidden(format!("this app may not use the preset {preset}")));
-    }
     let id = match &idempotency_key {
         Some(key) => id::derived(&api.settings.id_secret, &user.name, key),
         None => id::random().map_err(|error| {
@@ -72,8 +67,18 @@ pub async fn create(api: &Api, caller: &Caller, wanted: Wanted) -> Result<Arc<Ep
     if let Some(fingerprint) = &fingerprint
         && let Some(known) = api.directory.cache.get(&id)
     {
-        return same(caller, known, fingerprint);
+        // What is known here may be old; and where it is counted, its first request may not be through.
+        let is_decided = !quota::counts(caller) || quota::is_accepted(&known);
+        return match same(caller, known, fingerprint) {
+            Ok(known) if is_decided => Ok(known),
+            _ => again(api, caller, &id, fingerprint).await,
+        };
     }
+    // Whether there is such a preset is said only to those who may use it.
+    if !caller.app.may_use(&preset) {
+        return Err(Problem::forbidden("this app may not use a preset of this name"));
+    }
+    api.catalogue.get(&preset)?;
     let asking = Asking {
         id: &id,
         namespace: &api.settings.namespace,
@@ -104,7 +109,11 @@ pub async fn create(api: &Api, caller: &Caller, wanted: Wanted) -> Result<Arc<Ep
     };
     let ephemeron = Ephemeron { metadata, spec, status: None };
     // Of one user, or group, one after the other: else of two that come at once each would see one too many.
-    let _turn = api.turns.take(caller).await;
+    let _turn = api.turns.take(caller).await?;
+    let _place = api.under_way.begin(caller);
+    if end <= Utc::now() {
+        return Err(Problem::bad_request("the end has come before it was the request's turn"));
+    }
     for attempt in 1..=ATTEMPTS {
         if let Err(problem) = quota::within(api, caller) {
             // The one that is asked for may be among those that there are, created by another process.

@@ -27,8 +27,10 @@ use crate::{
 
 /// Objects in one page of a list.
 const PAGE: u32 = 500;
-/// Each app may look for so many services a second that are not known here, and for so many at once.
-const MISSES: (u32, u32) = (50, 200);
+/// A user may look for so many services a second that are not known here, and for so many at once.
+const OF_USER: (u32, u32) = (10, 100);
+/// The same of all users of an app together.
+const OF_APP: (u32, u32) = (200, 1_000);
 
 /// The services, and who wants to know of their changes.
 pub struct Directory {
@@ -36,7 +38,8 @@ pub struct Directory {
     pub cache: Arc<Cache<Ephemeron>>,
     /// Who is told.
     pub changes: Changes,
-    misses: Pace,
+    of_user: Pace,
+    of_app: Pace,
 }
 
 impl Default for Directory {
@@ -44,7 +47,8 @@ impl Default for Directory {
         Self {
             cache: Arc::new(Cache::grouped(topics).pruned(prune)),
             changes: Changes::default(),
-            misses: Pace::new(Duration::from_secs(1) / MISSES.0, MISSES.1),
+            of_user: Pace::new(Duration::from_secs(1) / OF_USER.0, OF_USER.1),
+            of_app: Pace::new(Duration::from_secs(1) / OF_APP.0, OF_APP.1),
         }
     }
 }
@@ -68,12 +72,7 @@ impl Directory {
     pub async fn keep(&self, client: Client, metrics: Arc<Metrics>, readiness: Readiness) {
         let api = kube::Api::<Guard<Ephemeron>>::all(client);
         let listeners = self.changes.clone();
-        let changed = move |ephemeron: &Ephemeron| {
-            let id = ephemeron.name();
-            let mut all = topics(ephemeron);
-            all.push(of_service(id));
-            listeners.tell(all.iter().map(String::as_str), id);
-        };
+        let changed = move |ephemeron: &Ephemeron| tell(&listeners, ephemeron);
         let trouble = Trouble::new("api", "Ephemeron".into(), metrics, readiness).insisting();
         let config = watcher::Config::default().page_size(PAGE);
         let cache = Arc::clone(&self.cache);
@@ -112,11 +111,31 @@ impl Directory {
         if !is_dns_label(id) {
             return Err(missing(id));
         }
-        self.misses.take(&caller.app.name, Instant::now()).map_err(|pause| {
+        let now = Instant::now();
+        let in_time =
+            self.of_user.take(caller.name(), now).and_then(|()| self.of_app.take(&caller.app.name, now));
+        in_time.map_err(|pause| {
             Problem::too_many("too many services were asked for that are not there", pause)
         })?;
         let found = ephemerons.get(id).await.map_err(|error| away("read the service", &error))?;
         Ok(self.cache.wrote(found.ok_or_else(|| missing(id))?))
+    }
+
+    /// Asks that the first list is there: what is not known before may be there all the same.
+    ///
+    /// # Errors
+    ///
+    /// It is not.
+    pub fn is_complete(&self) -> Result<(), Problem> {
+        let why = "the services are not known yet: the cluster has not answered since the start";
+        if self.cache.is_synced() { Ok(()) } else { Err(Problem::unavailable(why)) }
+    }
+
+    /// Forgets a service that an answer to us said is gone, and tells who wants to know: the watch may be
+    /// interrupted, and never show it.
+    pub fn gone(&self, seen: &Ephemeron) {
+        self.cache.missing(seen.name(), seen.metadata.uid.as_deref());
+        tell(&self.changes, seen);
     }
 
     /// All services of a topic.
@@ -141,6 +160,12 @@ impl Directory {
     pub async fn changed(&self, subscription: &Subscription, end: time::Instant) -> BTreeSet<String> {
         time::timeout_at(end, subscription.changed()).await.unwrap_or_default()
     }
+}
+
+fn tell(changes: &Changes, ephemeron: &Ephemeron) {
+    let mut all = topics(ephemeron);
+    all.push(of_service(ephemeron.name()));
+    changes.tell(all.iter().map(String::as_str), ephemeron.name());
 }
 
 /// There is no service of this id.

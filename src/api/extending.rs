@@ -19,17 +19,21 @@ const ATTEMPTS: u32 = 8;
 pub async fn extend(api: &Api, seen: Arc<Ephemeron>, end: DateTime<Utc>) -> Result<Arc<Ephemeron>, Problem> {
     let id = seen.name().to_owned();
     let mut seen = seen;
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         let is_over = end_of(&seen).is_none_or(|end| end <= Utc::now());
-        if is_over || seen.metadata.deletion_timestamp.is_some() {
+        let is_going = is_over || seen.metadata.deletion_timestamp.is_some();
+        if is_going && attempt > 0 {
             return Err(Problem::conflict("the service's time is over: it is going away"));
         }
-        match api.ephemerons.extend(&seen, end).await {
-            Ok(written) => return Ok(api.directory.cache.wrote(written)),
+        // What is known here may be old: another process may have put its end off.
+        let outcome = if is_going { Ok(None) } else { api.ephemerons.extend(&seen, end).await.map(Some) };
+        match outcome {
+            Ok(Some(written)) => return Ok(api.directory.cache.wrote(written)),
             Err(error) if error.is_missing() => {
-                api.directory.cache.missing(&id, seen.metadata.uid.as_deref());
+                api.directory.gone(&seen);
                 return Err(missing(&id));
             }
+            Ok(None) => {}
             Err(error) if error.is_conflict() => {}
             Err(error) => return Err(away("extend the service", &error)),
         }

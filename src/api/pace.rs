@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A bound on how often each of a few names may do something.
+/// From so many names on, those are forgotten that need not be known.
+const REMEMBERED: usize = 4_096;
+
+/// A bound on how often each name may do something.
 #[derive(Debug)]
 pub struct Pace {
     every: Duration,
@@ -34,6 +37,10 @@ impl Pace {
         let allowed = self.every * self.burst;
         if ahead >= allowed {
             return Err(ahead.saturating_sub(allowed) + self.every);
+        }
+        if due.len() >= REMEMBERED {
+            // Who has not asked for a while is as good as new.
+            due.retain(|_, next| *next > now);
         }
         due.insert(name.into(), next + self.every);
         Ok(())

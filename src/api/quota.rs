@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -23,21 +23,71 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// How often one that is too many is withdrawn before it is left to its end.
 const WITHDRAWALS: u32 = 6;
 
+/// How long one waits for its turn.
+const TURN: Duration = Duration::from_secs(10);
+
 /// Turns of those who are counted together, in this process.
 #[derive(Debug, Default)]
 pub struct Turns(Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>);
 
+/// How many creations of each app are under way in this process.
+#[derive(Debug, Default)]
+pub struct UnderWay(Mutex<HashMap<String, usize>>);
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub struct Place<'a> {
+    all: &'a UnderWay,
+    app: String,
+}
+
+impl UnderWay {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        // Every critical section leaves the map whole, whatever happens to its thread.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place for one more.
+    pub fn begin(&self, caller: &Caller) -> Place<'_> {
+        let app = caller.app.name.clone();
+        *self.all().entry(app.clone()).or_default() += 1;
+        Place { all: self, app }
+    }
+
+    fn count(&self, app: &str) -> usize {
+        self.all().get(app).copied().unwrap_or_default()
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(count) = self.all.all().get_mut(&self.app) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
 impl Turns {
     /// Waits for the caller's turn; None for one who is not counted.
-    pub async fn take(&self, caller: &Caller) -> Option<OwnedMutexGuard<()>> {
+    ///
+    /// # Errors
+    ///
+    /// Too many are before it.
+    pub async fn take(&self, caller: &Caller) -> Result<Option<OwnedMutexGuard<()>>, Problem> {
+        let Some(name) = Self::name(caller) else { return Ok(None) };
+        let turn = tokio::time::timeout(TURN, self.of(name).lock_owned()).await;
+        turn.map(Some)
+            .map_err(|_| Problem::unavailable("many are asking for services at this moment: try again"))
+    }
+
+    fn name(caller: &Caller) -> Option<String> {
         let user = caller.user.as_ref()?;
         let quotas = caller.app.quotas;
-        let name = match (quotas.group, &user.group, quotas.user) {
-            (Some(_), Some(group), _) => of_group(group),
-            (_, _, Some(_)) => of_user(&user.name),
-            _ => return None,
-        };
-        Some(self.of(name).lock_owned().await)
+        match (quotas.group, &user.group, quotas.user) {
+            (Some(_), Some(group), _) => Some(of_group(group)),
+            (_, _, Some(_)) => Some(of_user(&user.name)),
+            _ => None,
+        }
     }
 
     fn of(&self, name: String) -> Arc<tokio::sync::Mutex<()>> {
@@ -64,8 +114,9 @@ pub fn counts(caller: &Caller) -> bool {
     quotas.user.is_some() || (quotas.group.is_some() && user.is_some_and(|user| user.group.is_some()))
 }
 
-/// Whether there is room for one more, as far as is known here without a request. The quota of an app is
-/// looked at here alone: processes that create at the same moment may exceed it by what they have under way.
+/// Whether there is room for one more, whose place is taken, as far as is known here without a request. The
+/// quota of an app is looked at here alone: it is exact for one process, and several may exceed it by what the
+/// others have created within the watch's delay.
 ///
 /// # Errors
 ///
@@ -77,7 +128,14 @@ pub fn within(api: &Api, caller: &Caller) -> Result<(), Problem> {
         (Some(most), Some(topic)) if api.directory.count(&topic) >= most => Err(too_many(whose, most)),
         _ => Ok(()),
     };
-    of("the app", quotas.app, Some(of_app(&caller.app.name)))?;
+    if let Some(most) = quotas.app {
+        api.directory.is_complete()?;
+        let app = &caller.app.name;
+        // One's own place is among those under way.
+        if api.directory.count(&of_app(app)) + api.under_way.count(app) > most {
+            return Err(too_many("the app", most));
+        }
+    }
     of("the user", quotas.user, user.map(|user| of_user(&user.name)))?;
     of("the group", quotas.group, user.and_then(|user| user.group.as_deref()).map(of_group))
 }
@@ -150,6 +208,6 @@ pub async fn withdraw(api: &Api, created: &Arc<Ephemeron>) -> Option<Arc<Ephemer
             Err(_) => tokio::time::sleep(Duration::from_millis(200) * attempt).await,
         }
     }
-    api.directory.cache.missing(created.name(), created.metadata.uid.as_deref());
+    api.directory.gone(created);
     None
 }

@@ -181,18 +181,23 @@ impl Ephemerons {
         timed(Api::namespaced(self.client.clone(), &self.namespace).get_opt(name)).await
     }
 
-    /// The newest Pod of a service.
+    /// The newest Pod that a service owns.
     ///
     /// # Errors
     ///
     /// The request.
-    pub async fn pod(&self, id: &str) -> Result<Option<Pod>, RequestError> {
-        let params = ListParams::default().labels(&format!("{NAME_LABEL}={id}"));
+    pub async fn pod(&self, of: &Ephemeron) -> Result<Option<Pod>, RequestError> {
+        let params = ListParams::default().labels(&format!("{NAME_LABEL}={}", of.name()));
         let pods = timed(Api::<Pod>::namespaced(self.client.clone(), &self.namespace).list(&params)).await?;
-        Ok(pods
-            .items
-            .into_iter()
-            .max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0)))
+        let owned = |pod: &Pod| {
+            pod.metadata
+                .owner_references
+                .iter()
+                .flatten()
+                .any(|owner| Some(&owner.uid) == of.metadata.uid.as_ref())
+        };
+        let owned = pods.items.into_iter().filter(owned);
+        Ok(owned.max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0)))
     }
 
     /// The log of a container, as it comes.

@@ -24,6 +24,8 @@ use tokio::{
     time,
 };
 
+use tokio_io_timeout::TimeoutStream;
+
 use super::{Api, answers};
 
 /// In which a request's head must have come, and the next one on the same connection.
@@ -34,6 +36,8 @@ const MAX_HEAD: usize = 32 * 1024;
 const MAX_HEADERS: usize = 100;
 /// Between attempts to accept a connection, where the system has no room for one.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a reader may take nothing of what is there for it: else thousands could hold connections for ever.
+const STALLED: Duration = Duration::from_secs(30);
 /// How long requests may go on that came before the end.
 const LAST: Duration = Duration::from_secs(20);
 
@@ -151,6 +155,9 @@ async fn answer(
             Ok::<_, Infallible>(http::Response::from(response))
         }
     });
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(STALLED));
+    let stream = Box::pin(stream);
     let connection = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)

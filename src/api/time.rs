@@ -41,9 +41,12 @@ impl ParseFromJSON for Time {
         let Some(Value::String(text)) = value else {
             return Err(ParseError::expected_type(value.unwrap_or_default()));
         };
-        let time = DateTime::parse_from_rfc3339(&text)
-            .map_err(|_| ParseError::custom("write an RFC 3339 time, such as 2030-01-31T12:00:00Z"))?;
-        Ok(Self(time.with_timezone(&Utc)))
+        let time = DateTime::parse_from_rfc3339(&text).ok();
+        // The API server knows neither leap seconds nor a blank in the place of the T.
+        let is_plain = text.as_bytes().get(10).is_some_and(|byte| matches!(byte, b'T' | b't'));
+        let time = time.filter(|time| is_plain && time.timestamp_subsec_nanos() < 1_000_000_000);
+        let wrong = || ParseError::custom("write an RFC 3339 time, such as 2030-01-31T12:00:00Z");
+        Ok(Self(time.ok_or_else(wrong)?.with_timezone(&Utc)))
     }
 }
 

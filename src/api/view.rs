@@ -96,7 +96,7 @@ impl Example for Service {
             reason: Some("Available".into()),
             message: Some("the service can be reached".into()),
             preset: Some("nginx".into()),
-            parameters: serde_json::from_str(r#"{"title": "Hello"}"#).ok().map(Fields),
+            parameters: serde_json::from_str(r#"{"content": "Hello"}"#).ok().map(Fields),
             warnings: None,
             created: time("2030-01-31T12:00:00Z"),
             user: None,
@@ -105,20 +105,17 @@ impl Example for Service {
     }
 }
 
-/// Reasons whose messages have words of the cluster: a user is told what they mean instead.
-const INTERNAL: [Reason; 12] = [
-    Reason::NameTaken,
-    Reason::QuotaExceeded,
-    Reason::RefusedByAdmission,
-    Reason::Refused,
-    Reason::Unschedulable,
-    Reason::ImagePullFailed,
-    Reason::NoGateway,
-    Reason::AmbiguousGateway,
-    Reason::HostNotAdmitted,
-    Reason::HostTaken,
-    Reason::RouteNotAccepted,
-    Reason::ProbeAddressUnreachable,
+/// Reasons whose messages are about what the user has asked for. Of the others, which have words of the
+/// cluster, a user is told what they mean.
+const OWN: [Reason; 8] = [
+    Reason::InvalidParameters,
+    Reason::RefusedByPreset,
+    Reason::PresetTrapped,
+    Reason::PresetOutOfFuel,
+    Reason::PresetOutOfMemory,
+    Reason::PresetTimedOut,
+    Reason::ContainerCrashed,
+    Reason::Available,
 ];
 
 impl Service {
@@ -165,10 +162,13 @@ fn deciding(ephemeron: &Ephemeron) -> Option<&Condition> {
 }
 
 fn message(condition: &Condition, is_app: bool) -> Option<String> {
+    if is_app {
+        return condition.message.clone();
+    }
+    // A reason that is not known here says nothing to a user.
     let has = |one: &&Description| Some(one.reason.as_str()) == condition.reason.as_deref();
-    let known = Reason::ALL.iter().find(has);
-    let internal = known.filter(|one| !is_app && INTERNAL.contains(&one.reason));
-    internal.map_or_else(|| condition.message.clone(), |one| Some(one.meaning.into()))
+    let known = Reason::ALL.iter().find(has)?;
+    if OWN.contains(&known.reason) { condition.message.clone() } else { Some(known.meaning.into()) }
 }
 
 /// When it ends: as its spec says, unless the controller has said, of this very spec, that it is sooner.

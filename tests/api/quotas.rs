@@ -92,7 +92,8 @@ pub fn cases(cases: &mut Cases) {
         let token = server.token("shop", &world.cluster.name("u")).await;
         let rows = [
             (json!({"preset": "other", "lifetimeMinutes": 30}), 403),
-            (json!({"preset": "none", "lifetimeMinutes": 30}), 404),
+            // To this app, what there is besides is not told.
+            (json!({"preset": "none", "lifetimeMinutes": 30}), 403),
             (json!({"preset": "server", "lifetimeMinutes": 61}), 400),
             (json!({"preset": "server", "expirationTime": "2999-01-01T00:00:00Z"}), 400),
             (json!({"preset": "server", "lifetimeMinutes": 30, "parameters": {"a/b": 1}}), 422),

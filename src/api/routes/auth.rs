@@ -24,10 +24,8 @@ pub struct Auth;
 #[oai(deny_unknown_fields, skip_serializing_if_is_none, example)]
 pub struct Login {
     /// The backend's name.
-    #[oai(validator(max_length = 63))]
     pub app: Text,
     /// Its key.
-    #[oai(validator(max_length = 1024))]
     pub key: Text,
     /// The user: letters and digits, and `-` and `_` inside. With a full stop and the app's name it has at
     /// most 63 characters.
@@ -48,10 +46,8 @@ impl Example for Login {
 #[oai(deny_unknown_fields, example)]
 pub struct AppLogin {
     /// The backend's name.
-    #[oai(validator(max_length = 63))]
     pub app: Text,
     /// Its key.
-    #[oai(validator(max_length = 1024))]
     pub key: Text,
 }
 

@@ -191,9 +191,10 @@ impl Collection {
         /// The `next` of the page before.
         #[oai(validator(max_length = 63))]
         after: Query<Option<String>>,
-    ) -> Result<Listed, Refused<{ BAD | UNKNOWN | FORBIDDEN }>> {
+    ) -> Result<Listed, Refused<{ BAD | UNKNOWN | FORBIDDEN | AWAY }>> {
         let caller = caller.0;
         let topic = topic(&caller, user.0.as_deref(), group.0.as_deref())?;
+        api.directory.is_complete()?;
         let (now, most) = (Utc::now(), usize::from(limit.0.unwrap_or(PAGE)));
         let mut page = Page { services: Vec::new(), next: None };
         let members = api.directory.cache.members(&topic);
@@ -234,13 +235,13 @@ impl Collection {
         preset: Query<Option<String>>,
         /// All of the app.
         all: Query<Option<bool>>,
-    ) -> Result<Done, Refused<{ BAD | UNKNOWN | FORBIDDEN }>> {
+    ) -> Result<Done, Refused<{ BAD | UNKNOWN | FORBIDDEN | MANY | AWAY }>> {
         let meant = bulk::meant(
             &api,
             &caller.0,
             &Meant { user: user.0, group: group.0, preset: preset.0, all: all.0 },
         )?;
-        Ok(Done::Ok(Json(bulk::each(&api, meant, None).await?)))
+        Ok(Done::Ok(Json(bulk::each(&api, &caller.0, meant, None).await?)))
     }
 
     /// Extend many services
@@ -262,7 +263,7 @@ impl Collection {
         /// All of the app.
         all: Query<Option<bool>>,
         body: Body<NewEnd>,
-    ) -> Result<Done, Refused<{ BODY | UNKNOWN | FORBIDDEN }>> {
+    ) -> Result<Done, Refused<{ BODY | UNKNOWN | FORBIDDEN | MANY | AWAY }>> {
         let Body(NewEnd { lifetime_minutes, expiration_time }) = body;
         let meant = bulk::meant(
             &api,
@@ -270,7 +271,7 @@ impl Collection {
             &Meant { user: user.0, group: group.0, preset: preset.0, all: all.0 },
         )?;
         let end = lifetime::end(&caller.0.app, lifetime_minutes, expiration_time, Utc::now())?;
-        Ok(Done::Ok(Json(bulk::each(&api, meant, Some(end)).await?)))
+        Ok(Done::Ok(Json(bulk::each(&api, &caller.0, meant, Some(end)).await?)))
     }
 }
 

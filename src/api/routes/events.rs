@@ -20,7 +20,7 @@ use crate::api::{
     caller::{Authorized, Caller, of_service},
     changes::Subscription,
     metrics::Open,
-    problem::{AWAY, FORBIDDEN, MANY, MISSING, Refused, UNKNOWN},
+    problem::{AWAY, BAD, FORBIDDEN, MANY, MISSING, Refused, UNKNOWN},
     view::Service,
 };
 
@@ -100,7 +100,7 @@ impl Events {
         caller: Authorized,
         /// The service.
         id: Path<String>,
-    ) -> Result<Streamed, Refused<{ UNKNOWN | FORBIDDEN | MISSING | MANY | AWAY }>> {
+    ) -> Result<Streamed, Refused<{ BAD | UNKNOWN | FORBIDDEN | MISSING | MANY | AWAY }>> {
         let subscription = api.directory.subscribe(of_service(&id));
         api.directory.get(&api.ephemerons, &caller.0, &id).await?;
         let first = VecDeque::from([id.0]);
@@ -112,7 +112,12 @@ impl Events {
     /// Server-sent events of the user's services, or with a token of the backend itself of all its users'. At
     /// first each as it is, then `ready`, then whenever one has changed or is gone.
     #[oai(path = "/events", method = "get", operation_id = "followServices")]
-    async fn all(&self, api: Data<&Arc<Api>>, caller: Authorized) -> Result<Streamed, Refused<{ UNKNOWN }>> {
+    async fn all(
+        &self,
+        api: Data<&Arc<Api>>,
+        caller: Authorized,
+    ) -> Result<Streamed, Refused<{ UNKNOWN | AWAY }>> {
+        api.directory.is_complete()?;
         let topic = caller.0.topic();
         let subscription = api.directory.subscribe(topic.clone());
         let first = api.directory.cache.members(&topic).into();

@@ -96,7 +96,7 @@ impl Logs {
             .into());
         }
         let found = api.directory.get(&api.ephemerons, &caller, &id).await?;
-        let pod = api.ephemerons.pod(found.name()).await.map_err(|error| away("read the log", &error))?;
+        let pod = api.ephemerons.pod(&found).await.map_err(|error| away("read the log", &error))?;
         let pod = pod.ok_or_else(|| Problem::conflict("the service has no Pod yet: try again"))?;
         let container = chosen(&pod, container.0)?;
         let follow = follow.0.unwrap_or(false);

@@ -13,7 +13,7 @@ use crate::api::{
     caller::{Authorized, Caller},
     catalogue::{self, Asking},
     json::Fields,
-    problem::{AWAY, BODY, FORBIDDEN, MISSING, PARAMETERS, Problem, Refused, UNKNOWN},
+    problem::{AWAY, BAD, BODY, FORBIDDEN, MISSING, PARAMETERS, Problem, Refused, UNKNOWN},
 };
 
 /// The operations.
@@ -159,7 +159,7 @@ impl Presets {
         caller: Authorized,
         /// The preset.
         name: Path<String>,
-    ) -> Result<Found, Refused<{ UNKNOWN | MISSING | AWAY }>> {
+    ) -> Result<Found, Refused<{ BAD | UNKNOWN | MISSING | AWAY }>> {
         may_use(&caller.0, &name)?;
         Ok(Found::Ok(Json(api.catalogue.get(&name)?.into())))
     }

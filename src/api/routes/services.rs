@@ -19,6 +19,7 @@ use crate::{
         body::Body,
         caller::{Authorized, Caller, of_service},
         deleting::delete,
+        directory::missing,
         extending, lifetime,
         problem::{AWAY, BAD, BODY, CONFLICT, FORBIDDEN, MANY, MISSING, Problem, Refused, UNKNOWN},
         requests::away,
@@ -171,7 +172,7 @@ impl Services {
         caller: Authorized,
         /// The service.
         id: Path<String>,
-    ) -> Result<Deleted, Refused<{ UNKNOWN | FORBIDDEN | MISSING | MANY | AWAY }>> {
+    ) -> Result<Deleted, Refused<{ BAD | UNKNOWN | FORBIDDEN | MISSING | MANY | AWAY }>> {
         let seen = api.directory.get(&api.ephemerons, &caller.0, &id).await?;
         delete(&api, &seen).await?;
         Ok(Deleted::Gone)
@@ -187,7 +188,7 @@ impl Services {
         caller: Authorized,
         /// The service.
         id: Path<String>,
-    ) -> Result<SecretsFound, Refused<{ UNKNOWN | FORBIDDEN | MISSING | MANY | AWAY }>> {
+    ) -> Result<SecretsFound, Refused<{ BAD | UNKNOWN | FORBIDDEN | MISSING | MANY | AWAY }>> {
         caller.0.is_app()?;
         let found = api.directory.get(&api.ephemerons, &caller.0, &id).await?;
         let none =
@@ -219,8 +220,8 @@ async fn waited(
     // First the ear, then the look: nothing falls between.
     let subscription = api.directory.subscribe(of_service(id));
     let mut stopping = api.stopping.clone();
+    let mut found = api.directory.get(&api.ephemerons, caller, id).await?;
     loop {
-        let found = api.directory.get(&api.ephemerons, caller, id).await?;
         let phase = Service::of(&found, false, Utc::now()).phase;
         if phase != Phase::Pending || time::Instant::now() >= end {
             return Ok((found, None));
@@ -230,5 +231,8 @@ async fn waited(
             // An error means that this process ends, too.
             _ = stopping.wait_for(|stopping| *stopping) => return Ok((found, Some(1))),
         }
+        // It was there: if it is not any more, nobody needs to be asked.
+        let now = api.directory.cache.get(id).filter(|now| caller.owns(now));
+        found = now.ok_or_else(|| missing(id))?;
     }
 }
