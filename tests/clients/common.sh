@@ -11,11 +11,19 @@ out=$target/clients/$(basename "$here")
 mkdir -p "$out" "$state"
 
 # machine COMMAND:PACKAGE...: installs what is missing of it. One at a time: several of these scripts may run.
-machine() { flock "$target/clients/machine.lock" k8s/demo/check-machine "$@"; }
+machine() {
+	local need
+	for need in "$@"; do
+		if ! command -v "${need%%:*}" >/dev/null; then
+			flock "$target/clients/machine.lock" k8s/demo/check-machine "$@"
+			return
+		fi
+	done
+}
 
-# python_venv: whether virtual environments can be made; Debian has ensurepip in a package of its own.
+# machine_python: virtual environments can be made; Debian has what that needs in a package of its own.
 machine_python() {
-	if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then machine python3-ensurepip:python3-venv; fi
+	if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then machine ensurepip:python3-venv; fi
 }
 
 # environment FOLDER REQUIREMENTS: a virtual environment with what these ask for.
