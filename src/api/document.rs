@@ -54,6 +54,13 @@ pub fn text() -> String {
     text
 }
 
+/// The page of Swagger UI, with this very document in it.
+#[must_use]
+pub fn page() -> String {
+    let service = service();
+    service.swagger_ui_html().replace(&service.spec(), &text())
+}
+
 /// Takes out what generators of clients stumble over, and what says nothing: descriptions in `allOf` that are
 /// beside it, too, and the character set of media types.
 fn tidy(value: &mut Value) {
@@ -156,6 +163,12 @@ mod tests {
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), count, "an id is there twice: {ids:?}");
+    }
+
+    #[test]
+    fn the_page_has_the_document() {
+        assert!(page().contains(&text()));
+        assert!(!text().contains("</"), "it would end the page's script");
     }
 
     #[test]
