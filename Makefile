@@ -26,9 +26,11 @@ dev: ## the controller from the sources as they are, in the foreground, beside t
 presets: ## the presets of this project from source, in target/presets: NAME.wasm
 	@presets/build
 
-.PHONY: test test-fast test-go lint generate bench
+.PHONY: test clients test-fast test-go lint generate bench
 test: ## everything: test-fast, and the tests against a real Kubernetes on this machine (root)
 	@tests/all
+clients: ## clients in five languages from openapi/, schemathesis and Swagger UI, on the same kind of Kubernetes
+	@tests/clients/with-api tests/clients/all
 test-fast: ## format, lints, and all tests that need neither a cluster nor root
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --test controller -- -D warnings

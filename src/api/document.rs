@@ -1,7 +1,7 @@
 //! The OpenAPI document: made from the types of the operations.
 
 use poem_openapi::{ExtraHeader, LicenseObject, OpenApiService};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::routes::{Auth, Collection, Events, Logs, Presets, Services};
 
@@ -28,11 +28,21 @@ pub fn service() -> OpenApiService<Operations, ()> {
         )
 }
 
-/// The document as JSON. What poem-openapi cannot say of a type is added: that objects in requests have no
-/// further fields.
+/// The operations that an id of a new service is for.
+const OF_ONE: [&str; 6] =
+    ["readService", "extendService", "deleteService", "followService", "readLogs", "readSecrets"];
+
+/// The document as JSON. What poem-openapi cannot say is added: that objects in requests have no further
+/// fields, and what the id of a new service is for.
 #[must_use]
 pub fn text() -> String {
     let mut document: Value = serde_json::from_str(&service().spec()).unwrap_or_default();
+    tidy(&mut document);
+    let links = OF_ONE
+        .map(|id| (id.to_owned(), json!({"operationId": id, "parameters": {"id": "$response.body#/id"}})));
+    if let Some(Value::Object(created)) = document.pointer_mut("/paths/~1/post/responses/202") {
+        created.insert("links".into(), Map::from_iter(links).into());
+    }
     let schemas = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
     for (name, schema) in schemas.into_iter().flatten() {
         if let (true, Value::Object(schema)) = (super::routes::CLOSED.contains(&name.as_str()), schema) {
@@ -42,6 +52,34 @@ pub fn text() -> String {
     let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// The page of Swagger UI, with this very document in it.
+#[must_use]
+pub fn page() -> String {
+    let service = service();
+    service.swagger_ui_html().replace(&service.spec(), &text())
+}
+
+/// Takes out what generators of clients stumble over, and what says nothing: descriptions in `allOf` that are
+/// beside it, too, and the character set of media types.
+fn tidy(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::Array(all)) = fields.get_mut("allOf") {
+                all.retain(|one| {
+                    one.as_object().is_none_or(|one| one.len() != 1 || !one.contains_key("description"))
+                });
+            }
+            if let Some(Value::Object(content)) = fields.get_mut("content") {
+                let plain = |name: String| name.split(';').next().unwrap_or_default().to_owned();
+                *content = std::mem::take(content).into_iter().map(|(name, of)| (plain(name), of)).collect();
+            }
+            fields.values_mut().for_each(tidy);
+        }
+        Value::Array(values) => values.iter_mut().for_each(tidy),
+        _ => {}
+    }
 }
 
 /// Which methods each path has.
@@ -114,6 +152,8 @@ mod tests {
                     assert!(!says.is_empty(), "{at}: {status} has no description");
                     let content = answer["content"].as_object();
                     assert_eq!(content.is_some_and(|all| !all.is_empty()), status != "204", "{at}: {status}");
+                    let is_plain = |name: &String| !name.contains(';');
+                    assert!(content.is_none_or(|all| all.keys().all(is_plain)), "{at}: {status}");
                     assert!(answer["headers"]["X-REQUEST-ID"].is_object(), "{at}: {status}");
                 }
                 ids.push(operation["operationId"].as_str().unwrap_or_default().to_owned());
@@ -123,6 +163,39 @@ mod tests {
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), count, "an id is there twice: {ids:?}");
+    }
+
+    #[test]
+    fn the_page_has_the_document() {
+        assert!(page().contains(&text()));
+        assert!(!text().contains("</"), "it would end the page's script");
+    }
+
+    #[test]
+    fn links_lead_to_operations_on_one_service() {
+        let document: Value = serde_json::from_str(&text()).expect("JSON");
+        let links = document["paths"]["/"]["post"]["responses"]["202"]["links"].as_object().expect("links");
+        let paths = document["paths"].as_object().expect("paths");
+        let of_one = paths.iter().filter(|(path, _)| path.starts_with("/{id}"));
+        let operations = of_one.flat_map(|(_, operations)| operations.as_object().into_iter().flatten());
+        let mut wanted: Vec<_> =
+            operations.map(|(_, operation)| operation["operationId"].as_str().expect("an id")).collect();
+        wanted.sort_unstable();
+        assert_eq!(links.keys().map(String::as_str).collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn schemas_are_of_one_part_each() {
+        let document: Value = serde_json::from_str(&text()).expect("JSON");
+        for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
+            for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+                let parts = property["allOf"].as_array();
+                assert!(
+                    parts.is_none_or(|parts| parts.len() == 1 && parts[0]["$ref"].is_string()),
+                    "{name}.{field}: {parts:?}"
+                );
+            }
+        }
     }
 
     #[test]
