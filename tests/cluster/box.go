@@ -26,6 +26,7 @@ const boxName = "ephemeron-node"
 // boxProcess is a running box, as its command line tells.
 type boxProcess struct {
 	pid     int
+	dir     string // the state folder of its cluster
 	index   int
 	forward forwardPlan
 	known   bool // false for one that another version of this tool started
@@ -34,6 +35,11 @@ type boxProcess struct {
 // findBoxes returns the processes that are this cluster's box: none or one,
 // more only after an `up` was killed at the wrong moment.
 func (c *Cluster) findBoxes() []boxProcess {
+	return slices.DeleteFunc(runningBoxes(), func(b boxProcess) bool { return b.dir != c.Dir })
+}
+
+// runningBoxes returns the boxes of all clusters of this machine.
+func runningBoxes() []boxProcess {
 	var boxes []boxProcess
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
@@ -43,19 +49,31 @@ func (c *Cluster) findBoxes() []boxProcess {
 		}
 		// A zombie's command line is empty.
 		line, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
-		args := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
-		if len(args) < 2 || args[0] != boxName || args[1] != c.Dir {
-			continue
+		if b, ok := parseBox(pid, string(line)); ok {
+			boxes = append(boxes, b)
 		}
-		b := boxProcess{pid: pid}
-		if len(args) == 4 {
-			b.index, _ = strconv.Atoi(args[2])
-			b.forward, err = parseForward(args[3])
-			b.known = err == nil && b.index > 0
-		}
-		boxes = append(boxes, b)
 	}
 	return boxes
+}
+
+// parseBox reads a process's command line, with a zero byte after each word.
+func parseBox(pid int, line string) (b boxProcess, ok bool) {
+	args := strings.Split(strings.TrimSuffix(line, "\x00"), "\x00")
+	if len(args) < 2 || args[0] != boxName {
+		return b, false
+	}
+	b = boxProcess{pid: pid, dir: args[1]}
+	if len(args) > 2 {
+		if index, err := strconv.Atoi(args[2]); err == nil && isIndex(index) {
+			b.index = index
+		}
+	}
+	if len(args) == 4 && b.index != 0 {
+		var err error
+		b.forward, err = parseForward(args[3])
+		b.known = err == nil
+	}
+	return b, true
 }
 
 // box returns the box's process id, 0 if there is none.
@@ -106,12 +124,8 @@ func (c *Cluster) makeBoxFolders() error {
 		fmt.Println("the machine was restarted since the node last ran: the cluster starts empty")
 	}
 	if string(last) != string(boot) {
-		stale, _ := filepath.Glob(c.path("logs", "*.log"))
-		stale = slices.DeleteFunc(stale, func(log string) bool { return strings.HasPrefix(filepath.Base(log), "up-") })
-		for _, path := range append(stale, c.path("node")) {
-			if err := os.RemoveAll(path); err != nil {
-				return err
-			}
+		if err := c.emptyNode(); err != nil {
+			return err
 		}
 	}
 	for _, dir := range []string{c.path("run", "root"), c.path("node", "var"), c.path("logs")} {
@@ -120,6 +134,18 @@ func (c *Cluster) makeBoxFolders() error {
 		}
 	}
 	return writeFile(c.path("node", "boot_id"), string(boot), 0o644)
+}
+
+// emptyNode removes the node's data and its programs' logs; the node is not running.
+func (c *Cluster) emptyNode() error {
+	stale, _ := filepath.Glob(c.path("logs", "*.log"))
+	stale = slices.DeleteFunc(stale, func(log string) bool { return strings.HasPrefix(filepath.Base(log), "up-") })
+	for _, path := range append(stale, c.path("node")) {
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // startBox creates the namespaces with the box's process in them. The sockets
@@ -177,7 +203,9 @@ func (c *Cluster) boxPath() string {
 	return strings.Join([]string{c.path("bin"), c.path("debian", "usr", "bin"), c.path("debian", "usr", "sbin"), "/usr/sbin", "/usr/bin", "/sbin", "/bin"}, ":")
 }
 
-// clearBox kills what is left of a box and removes what does not go by itself.
+// clearBox kills what is left of a box and removes what does not go by itself,
+// unless another cluster has the address range by now: then link and cgroups
+// of that name are the other's. The caller holds the machine's lock.
 func (c *Cluster) clearBox(ctx context.Context, boxes []boxProcess) error {
 	for _, b := range boxes {
 		if err := killBox(ctx, b.pid); err != nil {
@@ -185,6 +213,13 @@ func (c *Cluster) clearBox(ctx context.Context, boxes []boxProcess) error {
 		}
 	}
 	if c.Net.Index == 0 {
+		return nil
+	}
+	all, err := readClaims(c.Net.Index)
+	if err != nil {
+		return err
+	}
+	if all.holder(c.Net.Index, c.Dir) != "" {
 		return nil
 	}
 	if err := c.removeLink(ctx); err != nil {

@@ -112,6 +112,69 @@ func (e e2e) servesPods() {
 	})
 }
 
+func (e e2e) killNode() {
+	e.Helper()
+	box := (&Cluster{Dir: e.dir}).box()
+	if box == 0 {
+		e.Fatal("no node runs")
+	}
+	if err := syscall.Kill(box, syscall.SIGKILL); err != nil {
+		e.Fatal(err)
+	}
+}
+
+// leavesRangesOfOthers has another cluster take the range while the node is
+// dead: its link, and a Pods' cgroup, outlive `up` and `down` of this one.
+func (e e2e) leavesRangesOfOthers() {
+	e.Helper()
+	index, err := readInt(e.dir + "/network")
+	if err != nil {
+		e.Fatal(err)
+	}
+	n := newNetwork(index)
+	e.killNode()
+	e.eventually("the dead node's link goes", func() error {
+		if linkExists(n.interfaceName()) {
+			return fmt.Errorf("%s is still there", n.interfaceName())
+		}
+		return nil
+	})
+	hierarchies, err := cgroupHierarchies()
+	if err != nil {
+		e.Fatal(err)
+	}
+	pods := filepath.Join(hierarchies[0].path, n.cgroup(), "another's")
+	if err := os.MkdirAll(pods, 0o755); err != nil {
+		e.Fatal(err)
+	}
+	e.must("ip", "link", "add", n.interfaceName(), "type", "veth", "peer", "name", "ephemeron-peer")
+	defer e.run("ip", "link", "delete", n.interfaceName())
+	e.must("ip", "link", "set", n.interfaceName(), "alias", "/var/lib/another")
+	untouched := func(after string) {
+		e.Helper()
+		if _, err := os.Stat(pods); err != nil || !linkExists(n.interfaceName()) {
+			e.Errorf("%s took what another cluster has: link %v, cgroup %v", after, linkExists(n.interfaceName()), err)
+		}
+	}
+
+	e.must("./cluster", "up")
+	untouched("up")
+	if now, err := readInt(e.dir + "/network"); err != nil || now == index {
+		e.Errorf("the cluster should have another range than %d: %d, %v", index, now, err)
+	}
+	e.must("./cluster", "status")
+	e.must("./cluster", "down")
+	untouched("down")
+	if err := writeFile(e.dir+"/network", fmt.Sprintln(index), 0o644); err != nil {
+		e.Fatal(err)
+	}
+	e.must("./cluster", "down")
+	untouched("down with the other's range in its folder")
+	if err := removeCgroups(e.Context(), hierarchies, n.cgroup()); err != nil {
+		e.Error(err)
+	}
+}
+
 // machine is what a cluster might leave behind, as text.
 func (e e2e) machine() string {
 	var all strings.Builder
@@ -163,12 +226,7 @@ func TestCluster(t *testing.T) {
 	}
 	e.servesPods()
 
-	pid := strings.TrimSpace(e.must("pgrep", "-f", "^"+boxName+" "+e.dir+" "))
-	var box int
-	fmt.Sscan(pid, &box)
-	if err := syscall.Kill(box, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	e.killNode()
 	if out, err := e.run("./cluster", "status"); err == nil {
 		t.Errorf("status of a dead node is 0:\n%s", out)
 	}
@@ -192,6 +250,7 @@ func TestCluster(t *testing.T) {
 		e.must("./cluster", "status")
 	}
 
+	e.leavesRangesOfOthers()
 	e.must("./cluster", "down")
 	if left := newLines(before, e.machine()); len(left) > 0 {
 		t.Errorf("down left something behind:\n%s", strings.Join(left, "\n"))

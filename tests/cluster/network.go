@@ -44,56 +44,58 @@ func newNetwork(index int) Network {
 }
 
 func (n Network) all() netip.Prefix     { return netip.PrefixFrom(n.Pods.Addr(), 16) }
-func (n Network) interfaceName() string { return "ephemeron" + strconv.Itoa(n.Index) }
+func (n Network) interfaceName() string { return interfacePrefix + strconv.Itoa(n.Index) }
 func (n Network) cgroup() string        { return "ephemeron-" + strconv.Itoa(n.Index) }
 func (n Network) apiServer() string     { return "https://" + net.JoinHostPort(n.Node.String(), "6443") }
 
+// interfacePrefix and a range's index make the name of the host's end of the link.
+const interfacePrefix = "ephemeron"
+
 // firstIndex is the /16 tried first; unusual, so that addresses stay the same nearly everywhere.
-const firstIndex = 187
+const (
+	firstIndex = 187
+	lastIndex  = 254
+)
 
-// chooseNetwork returns the first 10.N.0.0/16 that overlaps nothing the
-// machine already routes to. Routes of /8 and shorter are ignored: they are
-// default routes of some kind, and ours are more specific.
-func chooseNetwork(taken []netip.Prefix) (Network, error) {
-	for i := range 68 {
-		n := newNetwork(firstIndex + i)
-		free := true
-		for _, p := range taken {
-			free = free && (p.Bits() <= 8 || !p.Overlaps(n.all()))
-		}
-		if free {
-			return n, nil
-		}
-	}
-	return Network{}, errors.New("no free address range: this machine has routes into every one of 10.187.0.0/16 to 10.254.0.0/16 (see `ip route`)")
-}
+// isIndex says whether 10.INDEX.0.0/16 is one that a cluster may have.
+func isIndex(index int) bool { return firstIndex <= index && index <= lastIndex }
 
-// takenPrefixes are the machine's IPv4 routes and addresses.
-func takenPrefixes() ([]netip.Prefix, error) {
+// takenPrefixes are the machine's IPv4 routes and addresses, but for those of one interface.
+func takenPrefixes(except string) ([]netip.Prefix, error) {
 	f, err := os.Open("/proc/net/route")
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	prefixes := parseRoutes(f)
-	addrs, err := net.InterfaceAddrs()
+	prefixes := parseRoutes(f, except)
+	interfaces, err := net.Interfaces()
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
-			prefixes = append(prefixes, p.Masked())
+	for _, i := range interfaces {
+		if i.Name == except {
+			continue
+		}
+		addrs, err := i.Addrs()
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
+				prefixes = append(prefixes, p.Masked())
+			}
 		}
 	}
 	return prefixes, nil
 }
 
-// parseRoutes reads /proc/net/route: destination and mask are hexadecimal, least significant byte first.
-func parseRoutes(r io.Reader) []netip.Prefix {
+// parseRoutes reads /proc/net/route, but for one interface's: destination and
+// mask are hexadecimal, least significant byte first.
+func parseRoutes(r io.Reader, except string) []netip.Prefix {
 	var prefixes []netip.Prefix
 	for lines := bufio.NewScanner(r); lines.Scan(); {
 		f := strings.Fields(lines.Text())
-		if len(f) < 8 {
+		if len(f) < 8 || f[0] == except {
 			continue
 		}
 		dest, err1 := hex.DecodeString(f[1])
@@ -108,20 +110,6 @@ func parseRoutes(r io.Reader) []netip.Prefix {
 	return prefixes
 }
 
-// ensureNetwork chooses the cluster's addresses once and remembers them.
-func (c *Cluster) ensureNetwork() error {
-	if c.Net.Index == 0 {
-		taken, err := takenPrefixes()
-		if err != nil {
-			return err
-		}
-		if c.Net, err = chooseNetwork(taken); err != nil {
-			return err
-		}
-	}
-	return writeFile(c.path("network"), strconv.Itoa(c.Net.Index)+"\n", 0o644)
-}
-
 // ensureLink connects the host with the box: a veth pair, and routes for Pods
 // and Services. Everything is stated anew, so it also repairs. The box gets no
 // default route: what runs in it reaches the host's end of the link, no farther.
@@ -133,7 +121,7 @@ func (c *Cluster) ensureLink(ctx context.Context, box int) error {
 			return err
 		}
 		if err := command(ctx, "ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", pid); err != nil {
-			return fmt.Errorf("%w (if another cluster has just taken the same addresses: `cluster down`, then `cluster up`)", err)
+			return err
 		}
 	}
 	cidr := func(a netip.Addr) string { return netip.PrefixFrom(a, n.Link.Bits()).String() }
@@ -142,6 +130,7 @@ func (c *Cluster) ensureLink(ctx context.Context, box int) error {
 		append(inBox, "ip", "address", "replace", cidr(n.Second), "dev", "eth0"),
 		append(inBox, "ip", "link", "set", "lo", "up"),
 		append(inBox, "ip", "link", "set", "eth0", "up"),
+		{"ip", "link", "set", name, "alias", c.Dir}, // whose it is; not taken by `ip link add`
 		{"ip", "address", "replace", cidr(n.Host), "dev", name},
 		{"ip", "link", "set", name, "up"},
 		{"ip", "route", "replace", n.Pods.String(), "via", n.Node.String(), "dev", name, "src", n.Host.String()},

@@ -43,7 +43,7 @@ func openCluster() (*Cluster, error) {
 	if n := len(c.socket()); n > longestSocketPath {
 		return nil, fmt.Errorf("the path %s is %d characters long, a Unix socket's may be %d: set EPHEMERON_CLUSTER_DIR to a shorter folder", c.socket(), n, longestSocketPath)
 	}
-	if index, err := readInt(c.path("network")); err == nil {
+	if index, err := readInt(c.path("network")); err == nil && isIndex(index) {
 		c.Net = newNetwork(index)
 	}
 	if boxes := c.findBoxes(); len(boxes) > 0 && boxes[0].known { // a running node knows better than a file
@@ -89,7 +89,12 @@ func (c *Cluster) lock() (release func(), err error) {
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(c.path("lock"), os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o644)
+	return holdFile(c.path("lock"), "waiting for another up or down of this cluster to end")
+}
+
+// holdFile locks a file; if another process holds it, it says so and waits.
+func holdFile(path, waiting string) (release func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +103,7 @@ func (c *Cluster) lock() (release func(), err error) {
 	} else if !errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
-	fmt.Println("waiting for another up or down of this cluster to end")
+	fmt.Println(waiting)
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}

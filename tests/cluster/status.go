@@ -46,6 +46,14 @@ func (c *Cluster) status(ctx context.Context) error {
 		node += "; the link to it is gone"
 		bad++
 	}
+	all, err := readClaims(c.Net.Index)
+	if err != nil {
+		return err
+	}
+	if other := all.holder(c.Net.Index, c.Dir); other != "" {
+		node += "; the cluster in " + other + " has its addresses"
+		bad++
+	}
 	fmt.Printf(`
 node %s: %s
 addresses: API server %s, node %s, second %s, host %s; Pods %s, Services %s

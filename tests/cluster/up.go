@@ -38,20 +38,7 @@ func (c *Cluster) up(ctx context.Context, addOns string) error {
 		return err
 	}
 
-	if err := c.ensureNetwork(); err != nil {
-		return err
-	}
-	if err := c.ensurePKI(); err != nil {
-		return fmt.Errorf("make certificates: %w", err)
-	}
-	if err := c.writeConfigs(); err != nil {
-		return fmt.Errorf("write configuration: %w", err)
-	}
-	box, err := c.ensureBox(ctx)
-	if err != nil {
-		return err
-	}
-	if err := c.ensureLink(ctx, box); err != nil {
+	if err := c.ensureNode(ctx); err != nil {
 		return err
 	}
 	if err := c.writeEnv(); err != nil {
@@ -85,6 +72,29 @@ func (c *Cluster) up(ctx context.Context, addOns string) error {
 	return nil
 }
 
+// ensureNode gives the cluster its addresses and starts the node at them.
+func (c *Cluster) ensureNode(ctx context.Context) error {
+	unlock, err := lockMachine()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := c.ensureNetwork(ctx); err != nil {
+		return fmt.Errorf("choose addresses: %w", err)
+	}
+	if err := c.ensurePKI(); err != nil {
+		return fmt.Errorf("make certificates: %w", err)
+	}
+	if err := c.writeConfigs(); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	box, err := c.ensureBox(ctx)
+	if err != nil {
+		return err
+	}
+	return c.ensureLink(ctx, box)
+}
+
 // down kills the box, and with it all that runs in it, and removes what the
 // kernel does not remove by itself.
 func (c *Cluster) down(ctx context.Context, purge bool) error {
@@ -94,7 +104,7 @@ func (c *Cluster) down(ctx context.Context, purge bool) error {
 	}
 	defer unlock()
 	boxes := c.findBoxes()
-	if err := c.clearBox(ctx, boxes); err != nil {
+	if err := c.endNode(ctx, boxes); err != nil {
 		return err
 	}
 	parts := c.runTimeParts()
@@ -117,4 +127,13 @@ func (c *Cluster) down(ctx context.Context, purge bool) error {
 	}
 	fmt.Println("the cluster is down")
 	return nil
+}
+
+func (c *Cluster) endNode(ctx context.Context, boxes []boxProcess) error {
+	unlock, err := lockMachine()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return c.clearBox(ctx, boxes)
 }
