@@ -18,7 +18,7 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpStream,
@@ -62,10 +62,12 @@ apps: {bench: the key of the benchmark}
 /// Measures all of it. No controller runs: what is created stays as it is.
 pub async fn measure(world: &World) -> Figure {
     raise_file_limit();
-    let api = Api::start(world).await;
+    let mut api = Api::start(world).await;
     let (mut rows, mut details, mut data) = (Vec::new(), Vec::new(), json!({}));
     reads(world, &api, &mut rows, &mut details, &mut data).await;
-    creations(world, &api, &mut rows, &mut details, &mut data).await;
+    api.renew().await;
+    creations(world, &mut api, &mut rows, &mut details, &mut data).await;
+    api.renew().await;
     waits(world, &api, &mut rows, &mut details, &mut data).await;
     let gone = call(&mut api.connect().await, Method::DELETE, "/?all=true", &api.backend, None).await;
     assert_eq!(gone.0, StatusCode::OK, "{}", gone.1);
@@ -242,7 +244,7 @@ where
 
 async fn creations(
     world: &World,
-    api: &Api,
+    api: &mut Api,
     rows: &mut Vec<Row>,
     details: &mut Vec<String>,
     data: &mut Value,
@@ -262,7 +264,11 @@ async fn creations(
         })
         .await;
         floors.push(Spread::of(times));
-        lives::clean(&world.cluster).await;
+        let ours = ListParams::default().labels(lives::LABEL);
+        let gone = world.cluster.ephemerons().delete_collection(&DeleteParams::default(), &ours).await;
+        gone.expect("they are deleted");
+        api.renew().await;
+        let api = &*api;
 
         let pool: Vec<_> =
             join_all((0..CALLERS).map(|_| async { tokio::sync::Mutex::new(api.connect().await) })).await;
