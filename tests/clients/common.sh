@@ -26,11 +26,13 @@ machine_python() {
 	if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then machine ensurepip:python3-venv; fi
 }
 
-# environment FOLDER REQUIREMENTS: a virtual environment with what these ask for.
+# environment FOLDER REQUIREMENTS: a virtual environment with what these ask for; made anew when they change.
 environment() {
+	if cmp -s "$2" "$1/requirements.txt"; then return; fi
 	rm -rf "$1"
 	python3 -m venv "$1"
 	"$1/bin/pip" -q --disable-pip-version-check install --require-hashes --requirement "$2"
+	cp "$2" "$1/requirements.txt"
 }
 
 # machine_node: node and npm on the PATH, 20 or newer. Debian 12 has Node.js 18: PyPI has a newer one.
@@ -41,10 +43,7 @@ machine_node() {
 	machine_python
 	(
 		flock 9
-		if ! cmp -s presets/javascript/node.txt "$target/clients/node/requirements.txt"; then
-			environment "$target/clients/node" presets/javascript/node.txt
-			cp presets/javascript/node.txt "$target/clients/node/requirements.txt"
-		fi
+		environment "$target/clients/node" presets/javascript/node.txt
 	) 9>"$target/clients/machine.lock"
 	PATH=$target/clients/node/bin:$PATH
 }
