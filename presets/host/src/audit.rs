@@ -68,10 +68,15 @@ pub enum Incompatible {
 /// # Errors
 /// When it cannot be a component, or is too large.
 pub fn first_look(bytes: &[u8], limit: usize) -> Result<(), Incompatible> {
-    if bytes.len() > limit {
-        return Err(Incompatible::TooLarge { size: bytes.len(), limit });
+    looks_right(bytes, bytes.len(), limit)
+}
+
+/// As [`first_look`], at a file of this size of which at least the first 8 bytes are given.
+pub(crate) fn looks_right(begins: &[u8], size: usize, limit: usize) -> Result<(), Incompatible> {
+    if size > limit {
+        return Err(Incompatible::TooLarge { size, limit });
     }
-    match bytes.get(..8) {
+    match begins.get(..8) {
         Some([b'\0', b'a', b's', b'm', _, _, 1, 0]) => Ok(()),
         Some([b'\0', b'a', b's', b'm', ..]) => Err(Incompatible::CoreModule),
         _ => Err(Incompatible::NotWebAssembly),

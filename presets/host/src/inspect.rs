@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     compile::CompileError,
-    digest::Digest,
+    digest::{Digest, Print},
     document::{Context, Description},
     error::{CallError, printable},
     loader::Loader,
@@ -120,18 +120,14 @@ impl Inspection {
 
 /// Loads a file and checks it.
 pub fn file(loader: &Loader, bytes: &[u8], checks: &Checks<'_>) -> Inspection {
-    let digest = Digest::of(bytes);
-    loaded(bytes, digest, loader.load_as(bytes, digest), checks)
+    let print = Print::of(bytes);
+    loaded(&print, loader.load_as(bytes, &print), checks)
 }
 
-/// Checks a file of this digest that was loaded, or could not be.
-pub fn loaded(
-    bytes: &[u8],
-    digest: Digest,
-    module: Result<Module, CompileError>,
-    checks: &Checks<'_>,
-) -> Inspection {
-    let mut inspection = Inspection { size: bytes.len(), digest, findings: Vec::new(), preset: None };
+/// Checks a file that was loaded, or could not be.
+pub(crate) fn loaded(print: &Print, module: Result<Module, CompileError>, checks: &Checks<'_>) -> Inspection {
+    let Print { digest, size, .. } = *print;
+    let mut inspection = Inspection { size, digest, findings: Vec::new(), preset: None };
     let module = match module {
         Ok(module) => module,
         Err(error) => {
@@ -142,7 +138,7 @@ pub fn loaded(
             return inspection;
         }
     };
-    inspection.note(Check::Component, Ok(format!("{} bytes, {digest}", bytes.len())));
+    inspection.note(Check::Component, Ok(format!("{size} bytes, {digest}")));
     let described = inspection.called(Check::Describe, module.describe_twice(), |answer| {
         format!("{} {}", answer.document.name, answer.document.version)
     });

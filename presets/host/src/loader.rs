@@ -6,7 +6,7 @@ use crate::{
     audit,
     cache::{Cache, Found, Which},
     compile::{CompileError, Compiler},
-    digest::Digest,
+    digest::{Digest, Print},
     engine::Engine,
     module::Module,
 };
@@ -41,13 +41,13 @@ impl Loader {
     /// # Errors
     /// When the file is not a preset that this program can call.
     pub fn cached(&self, bytes: &[u8]) -> Result<Option<Module>, CompileError> {
-        self.cached_as(bytes, Digest::of(bytes))
+        self.cached_as(&Print::of(bytes))
     }
 
-    /// As [`Loader::cached`], of a file whose digest is known: that of a large one takes its time.
-    pub(crate) fn cached_as(&self, bytes: &[u8], digest: Digest) -> Result<Option<Module>, CompileError> {
-        audit::first_look(bytes, self.engine.limits().file)?;
-        match self.cache.as_ref().map(|cache| cache.find(&self.which(digest))) {
+    /// As [`Loader::cached`], of a file of which no more is known.
+    pub(crate) fn cached_as(&self, print: &Print) -> Result<Option<Module>, CompileError> {
+        audit::looks_right(&print.begins, print.size, self.engine.limits().file)?;
+        match self.cache.as_ref().map(|cache| cache.find(&self.which(print.digest))) {
             Some(Found::Entry(compiled)) => Ok(Some(Module::load(&self.engine, &compiled)?)),
             Some(Found::Refused(why)) => {
                 self.remark(why);
@@ -62,16 +62,17 @@ impl Loader {
     /// # Errors
     /// When it cannot be compiled, or is not a preset that this program can call.
     pub fn load(&self, bytes: &[u8]) -> Result<Module, CompileError> {
-        self.load_as(bytes, Digest::of(bytes))
+        self.load_as(bytes, &Print::of(bytes))
     }
 
-    /// As [`Loader::load`], of a file whose digest is known.
-    pub(crate) fn load_as(&self, bytes: &[u8], digest: Digest) -> Result<Module, CompileError> {
-        if let Some(module) = self.cached_as(bytes, digest)? {
+    /// As [`Loader::load`], of a file whose digest is known: that of a large one takes its time.
+    pub(crate) fn load_as(&self, bytes: &[u8], print: &Print) -> Result<Module, CompileError> {
+        if let Some(module) = self.cached_as(print)? {
             return Ok(module);
         }
         let compiled = self.compiler.compile(bytes)?;
-        if let Some(Err(error)) = self.cache.as_ref().map(|cache| cache.keep(&self.which(digest), &compiled))
+        if let Some(Err(error)) =
+            self.cache.as_ref().map(|cache| cache.keep(&self.which(print.digest), &compiled))
         {
             let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
             self.remark(format!("{error}{}", source.unwrap_or_default()));

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
-    io::{self, Read},
+    io::{self, Read, Take},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -10,7 +10,7 @@ use std::{
 
 use rustix::fs::OFlags;
 
-use crate::error::printable;
+use crate::{digest::Print, error::printable};
 
 /// How the files of presets end.
 const ENDS: &str = ".wasm";
@@ -107,6 +107,25 @@ fn look(folder: &Path, path: &Path) -> Result<(PathBuf, Stamp), String> {
 
 /// The bytes of a file that has this stamp, before and after.
 pub(super) fn read(path: &Path, stamp: &Stamp) -> Result<Vec<u8>, Unread> {
+    opened(path, stamp, |mut file| {
+        // Growing it step by step moves what is there already.
+        let mut bytes = Vec::with_capacity(usize::try_from(file.limit()).unwrap_or_default());
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    })
+}
+
+/// Which file it is that has this stamp, before and after.
+pub(super) fn print(path: &Path, stamp: &Stamp) -> Result<Print, Unread> {
+    opened(path, stamp, |file| Print::read(file))
+}
+
+/// What `read` finds in a file that has this stamp, before and after; it sees no more than a byte more than that.
+fn opened<T>(
+    path: &Path,
+    stamp: &Stamp,
+    read: impl FnOnce(Take<&mut File>) -> io::Result<T>,
+) -> Result<T, Unread> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Unread::Changed,
         _ => Unread::Failed(format!("it cannot be read: {error}")),
@@ -115,10 +134,9 @@ pub(super) fn read(path: &Path, stamp: &Stamp) -> Result<Vec<u8>, Unread> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
     unchanged(&file, stamp)?;
-    let mut bytes = Vec::new();
-    (&mut file).take(stamp.size + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let found = read((&mut file).take(stamp.size + 1)).map_err(failed)?;
     unchanged(&file, stamp)?;
-    Ok(bytes)
+    Ok(found)
 }
 
 fn unchanged(file: &File, stamp: &Stamp) -> Result<(), Unread> {
@@ -175,9 +193,14 @@ mod tests {
         let stamp = list(folder.path(), 1).expect("a folder").0.remove(0).stamp.expect("a file");
         assert!(stamp.is_fresh());
         assert_eq!(read(&path, &stamp).expect("its bytes"), b"abc");
+        assert_eq!(print(&path, &stamp).expect("its digest"), Print::of(b"abc"));
+        let changed = || {
+            let found = (read(&path, &stamp), print(&path, &stamp));
+            assert!(matches!(found, (Err(Unread::Changed), Err(Unread::Changed))), "{found:?}");
+        };
         fs::write(&path, "ab").expect("a file");
-        assert!(matches!(read(&path, &stamp), Err(Unread::Changed)));
+        changed();
         fs::remove_file(&path).expect("it is gone");
-        assert!(matches!(read(&path, &stamp), Err(Unread::Changed)));
+        changed();
     }
 }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     audit::Incompatible,
     compile::CompileError,
-    digest::Digest,
+    digest::Print,
     inspect::{self, Checks, Inspection},
     labels::is_dns_label,
     loader::Loader,
@@ -229,8 +229,14 @@ impl Keeper {
             file.stamp = Some(Ok(*stamp));
             return Looked::Done;
         }
-        let bytes = match files::read(&file.path, stamp) {
-            Ok(bytes) => bytes,
+        // All of its bytes only where they are needed.
+        let read = if compile {
+            files::read(&file.path, stamp).map(|bytes| (Print::of(&bytes), Some(bytes)))
+        } else {
+            files::print(&file.path, stamp).map(|print| (print, None))
+        };
+        let (print, bytes) = match read {
+            Ok(read) => read,
             Err(Unread::Changed) => return Looked::Done,
             Err(Unread::Failed(why)) => {
                 file.failed(true, why);
@@ -239,7 +245,7 @@ impl Keeper {
                 return Looked::Done;
             }
         };
-        let digest = Digest::of(&bytes);
+        let digest = print.digest;
         if file.digest == Some(digest) && !file.is_due() {
             file.stamp = Some(Ok(*stamp));
             return Looked::Done;
@@ -252,7 +258,7 @@ impl Keeper {
         }
         let checks =
             Checks { name: Some(&key.1), context: &self.options.context, accepts: &self.options.accepts };
-        let inspected = inspected(&self.loader, (&bytes, digest), compile, &checks);
+        let inspected = inspected(&self.loader, &print, bytes.as_deref(), &checks);
         let Some(inspected) = inspected else {
             file.uncached = Some(*stamp);
             return Looked::Later;
@@ -290,19 +296,22 @@ impl Keeper {
     }
 }
 
-/// What is found of a file; nothing where it has to be compiled first and should not.
+/// What is found of a file; nothing where it has to be compiled first, and its bytes are not given.
 fn inspected(
     loader: &Loader,
-    (bytes, digest): (&[u8], Digest),
-    compile: bool,
+    print: &Print,
+    bytes: Option<&[u8]>,
     checks: &Checks<'_>,
 ) -> Option<Result<Inspection, String>> {
     let load = || -> Result<Option<Module>, CompileError> {
-        if compile { loader.load_as(bytes, digest).map(Some) } else { loader.cached_as(bytes, digest) }
+        match bytes {
+            Some(bytes) => loader.load_as(bytes, print).map(Some),
+            None => loader.cached_as(print),
+        }
     };
     // The thread lives on whatever a file has done to it.
     let outcome =
-        catch_unwind(AssertUnwindSafe(|| Some(inspect::loaded(bytes, digest, load().transpose()?, checks))));
+        catch_unwind(AssertUnwindSafe(|| Some(inspect::loaded(print, load().transpose()?, checks))));
     match outcome {
         Ok(inspection) => inspection.map(Ok),
         Err(_) => Some(Err("the check itself has failed: this is a fault of the host".into())),
