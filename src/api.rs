@@ -146,13 +146,13 @@ pub async fn run(
             if !api.catalogue.settled() {
                 readiness.lacks("presets", "they are being loaded, and compiled where the cache lacks them");
             }
-            readiness.started();
-            tracing::info!("ready: the first list of Ephemerons is there");
             let mut looks = tokio::time::interval(LOOK);
             while !api.catalogue.settled() {
                 looks.tick().await;
             }
             readiness.has("presets");
+            readiness.started();
+            tracing::info!("ready: the first list of Ephemerons is there, and all presets");
         })
     };
     tokio::select! {

@@ -7,6 +7,7 @@ use ephemeron_preset_host::{
     catalogue::{self, Absent, Entry, OnChange, OpenError, RenderError, State},
     document::{Context, Seed},
     error::{CallError, Issue, Refusal},
+    labels::is_dns_label,
     policy::{Policy, fields},
 };
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -139,7 +140,8 @@ impl Catalogue {
         if self.services.contains_key(name) {
             return Ok(plain(name));
         }
-        let modules = self.modules.as_ref().ok_or_else(|| no_such(name))?;
+        // What cannot be a name need not be waited for.
+        let modules = self.modules.as_ref().filter(|_| is_dns_label(name)).ok_or_else(|| no_such(name))?;
         let found = modules.get(name).map_err(|absent| without(name, &absent))?;
         let says = &found.description;
         Ok(Preset {
@@ -165,7 +167,7 @@ impl Catalogue {
         if let Some(service) = self.services.get(name) {
             return self.expand(name, service, parameters);
         }
-        let modules = self.modules.as_ref().ok_or_else(|| no_such(name))?;
+        let modules = self.modules.as_ref().filter(|_| is_dns_label(name)).ok_or_else(|| no_such(name))?;
         let none = Value::Null;
         let parameters = parameters.unwrap_or(&none);
         let context = Context {
