@@ -28,8 +28,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::{encoding::text, registry::Registry};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
+    sync::{Semaphore, oneshot},
+    task::{JoinError, JoinHandle, JoinSet},
     time,
 };
 
@@ -122,15 +122,7 @@ impl Server {
             };
             CannotListen { address, cause, remedy }
         };
-        let listener = match TcpListener::bind(address).await {
-            // Without IPv6, all addresses are those of IPv4.
-            Err(error) if is_all_of_ipv6(address) && !is_about_the_port(&error) => {
-                TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
-            }
-            bound => bound,
-        };
-        let listener = listener.map_err(explain)?;
-        let server = Self(listener);
+        let server = Self(listen(address).await.map_err(explain)?);
         tracing::info!(address = %server.address().map_err(explain)?, "/healthz, /readyz and /metrics are served");
         Ok(server)
     }
@@ -177,6 +169,51 @@ impl Server {
         }
         // Each ends within the timeout.
         while connections.join_next().await.is_some() {}
+    }
+}
+
+/// Takes a port. Without IPv6, all addresses are those of IPv4.
+///
+/// # Errors
+///
+/// The system's own.
+pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if is_all_of_ipv6(address) && !is_about_the_port(&error) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    }
+}
+
+/// A [`Server`] that runs beside the program's work: asked until the end, since a program that drains is alive.
+#[derive(Debug)]
+pub struct Beside(Option<(oneshot::Sender<()>, JoinHandle<()>)>);
+
+impl Beside {
+    /// Begins to answer, where that is wanted.
+    ///
+    /// # Errors
+    ///
+    /// See [`Server::bind`].
+    pub async fn start(at: Listen, readiness: &Readiness, metrics: Registry) -> Result<Self, CannotListen> {
+        let Listen::At(address) = at else { return Ok(Self(None)) };
+        let server = Server::bind(address).await?;
+        let asked = readiness.clone();
+        let answers = Answers { ready: Box::new(move || asked.ask()), metrics };
+        let (end, ended) = oneshot::channel::<()>();
+        Ok(Self(Some((end, tokio::spawn(server.serve(answers, async { drop(ended.await) }))))))
+    }
+
+    /// Ends it, once those who have asked are answered.
+    ///
+    /// # Errors
+    ///
+    /// It has panicked.
+    pub async fn end(self) -> Result<(), JoinError> {
+        let Some((end, serving)) = self.0 else { return Ok(()) };
+        drop(end);
+        serving.await
     }
 }
 

@@ -37,7 +37,8 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
 /// All that is served, as one endpoint.
 pub fn endpoint(api: Arc<Api>) -> impl Endpoint<Output = Response> {
     let service = document::service();
-    let (text, page) = (document::text(), document::page());
+    let text = document::text();
+    let page = document::page(&text);
     let allowed = Allowed::of(&text);
     let text = bytes::Bytes::from(text);
     let document = poem::endpoint::make_sync(move |_| {

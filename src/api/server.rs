@@ -1,13 +1,6 @@
 //! Connections to the REST API: how many, how slow they may be, and how they end.
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    io,
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::uri::Scheme;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -23,10 +16,10 @@ use tokio::{
     task::JoinSet,
     time,
 };
-
 use tokio_io_timeout::TimeoutStream;
 
 use super::{Api, answers};
+use crate::health;
 
 /// In which a request's head must have come, and the next one on the same connection.
 const HEAD: Duration = Duration::from_secs(30);
@@ -54,18 +47,7 @@ pub struct CannotListen(SocketAddr, io::Error);
 ///
 /// It is taken, or may not be used, or the address is not one of this machine.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, CannotListen> {
-    let listener = match TcpListener::bind(address).await {
-        // Without IPv6, all addresses are those of IPv4.
-        Err(error)
-            if address.is_ipv6()
-                && address.ip().is_unspecified()
-                && error.kind() != io::ErrorKind::AddrInUse =>
-        {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
-        }
-        bound => bound,
-    };
-    let listener = listener.map_err(|error| CannotListen(address, error))?;
+    let listener = health::listen(address).await.map_err(|error| CannotListen(address, error))?;
     let address = listener.local_addr().map_err(|error| CannotListen(address, error))?;
     tracing::info!(%address, "the REST API is served, its document at /openapi.json and Swagger UI at /docs");
     Ok(listener)

@@ -6,16 +6,13 @@ use ephemeron::{
     api::{self, document, metrics::Metrics},
     client,
     config::{self, Api},
-    health::{Answers, Listen, Readiness, Server},
+    health::{Beside, Readiness},
     policy::Policy,
     telemetry,
 };
 use ephemeron_preset_host::compile;
 use prometheus_client::registry::Registry;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::oneshot,
-};
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     // Presets are compiled by this same program, in a process of its own.
@@ -56,16 +53,7 @@ async fn start(options: Api, policy: Policy) -> anyhow::Result<()> {
     let readiness = Readiness::starting("it waits for the first list of Ephemerons; the log says for what");
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let (end, ended) = oneshot::channel::<()>();
-    let serving = match listen {
-        Listen::Off => None,
-        Listen::At(address) => {
-            let server = Server::bind(address).await?;
-            let asked = readiness.clone();
-            let answers = Answers { ready: Box::new(move || asked.ask()), metrics: registry };
-            Some(tokio::spawn(server.serve(answers, async { drop(ended.await) })))
-        }
-    };
+    let beside = Beside::start(listen, &readiness, registry).await?;
     let stopping = readiness.clone();
     let shutdown = async move {
         tokio::select! {
@@ -75,10 +63,6 @@ async fn start(options: Api, policy: Policy) -> anyhow::Result<()> {
         stopping.lacks("stopping", "it was told to; requests that are under way are finished");
     };
     api::run(settings, config, readiness, metrics, shutdown).await?;
-    // Asked until the end: a program that drains is alive.
-    drop(end);
-    if let Some(serving) = serving {
-        serving.await?;
-    }
+    beside.end().await?;
     Ok(())
 }

@@ -6,16 +6,13 @@ use ephemeron::{
     client,
     config::{self, Run},
     controller::{self, metrics::Metrics},
-    health::{Answers, Listen, Readiness, Server},
+    health::{Beside, Readiness},
     policy::Policy,
     telemetry,
 };
 use ephemeron_preset_host::compile;
 use prometheus_client::registry::Registry;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::oneshot,
-};
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     // Presets are compiled by this same program, in a process of its own.
@@ -58,16 +55,7 @@ async fn start(options: Run, policy: Policy) -> anyhow::Result<ExitCode> {
         Readiness::starting("it waits for the API server and the first lists; the log says for which");
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let (end, ended) = oneshot::channel::<()>();
-    let serving = match listen {
-        Listen::Off => None,
-        Listen::At(address) => {
-            let server = Server::bind(address).await?;
-            let asked = readiness.clone();
-            let answers = Answers { ready: Box::new(move || asked.ask()), metrics: registry };
-            Some(tokio::spawn(server.serve(answers, async { drop(ended.await) })))
-        }
-    };
+    let beside = Beside::start(listen, &readiness, registry).await?;
     let stopping = readiness.clone();
     let shutdown = async move {
         tokio::select! {
@@ -78,10 +66,6 @@ async fn start(options: Run, policy: Policy) -> anyhow::Result<ExitCode> {
         tracing::info!("stopping: reconciles that are under way are finished");
     };
     controller::run(settings, config, readiness, metrics, shutdown).await?;
-    // Asked until the end: a program that drains is alive.
-    drop(end);
-    if let Some(serving) = serving {
-        serving.await?;
-    }
+    beside.end().await?;
     Ok(ExitCode::SUCCESS)
 }
