@@ -15,14 +15,16 @@ help: ## this list
 	@awk -F ' *## *' '/^[a-z-]+:.*##/ { sub(/:.*/, "", $$1); printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo demo-down dev
-demo: ## a Kubernetes on this machine, the controller, and a service that answers (CONTEXT=name: in a cluster of the kubeconfig)
+demo: ## a Kubernetes on this machine with Ephemeron installed, and a service that answers (CONTEXT=name: in a cluster of the kubeconfig)
 	@k8s/demo/up
-demo-down: ## stop the demo and remove its cluster; what was built stays
+demo-down: ## remove the demo and its cluster; what was built stays
 	@k8s/demo/down
-dev: ## the controller from the sources as they are, in the foreground, beside the demo's cluster
+dev: ## controller and REST API from the sources as they are, in the foreground, beside the demo's cluster
 	@k8s/demo/dev
 
-.PHONY: presets
+.PHONY: presets images
+images: ## the images of controller and REST API without Docker, in target/images
+	@k8s/images/build
 presets: ## the presets of this project from source, in target/presets: NAME.wasm
 	@presets/build
 
@@ -33,7 +35,7 @@ clients: ## clients in five languages from openapi/, schemathesis and Swagger UI
 	@tests/clients/with-api tests/clients/all
 test-fast: ## format, lints, and all tests that need neither a cluster nor root
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets --test controller -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --test controller --test chaos -- -D warnings
 	$(CARGO) test --locked --workspace --lib --bins $(LIGHT_TESTS)
 	$(CARGO) test --locked --workspace --doc
 	$(GUESTS) fmt --all --check
@@ -44,7 +46,7 @@ test-go: ## vet and test the test cluster's own Go code
 	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; go vet ./...; go test ./...); done
 lint: ## format, clippy, go vet, shellcheck, and cargo-deny where it is installed
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets --test controller -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --test controller --test chaos -- -D warnings
 	$(GUESTS) fmt --all --check
 	$(GUESTS) clippy --locked --all-targets -- -D warnings
 	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; test -z "$$(gofmt -l . | tee /dev/stderr)"; go vet ./...); done
@@ -64,6 +66,10 @@ bench: ## measure the controller on a real Kubernetes on this machine (root), an
 	$(CARGO) bench --locked --bench performance
 	presets/build nginx web echo
 	$(CARGO) bench --locked --package ephemeron-preset-host --no-default-features --bench presets
+
+.PHONY: chaos
+chaos: ## break everything around the controllers and check what they make of it (root; SEED=1,2,3 LIVES=1900 FAULTS=killed,…)
+	@tests/chaos/run
 
 FUZZ := presets/host/fuzz
 TIME ?= 60

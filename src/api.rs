@@ -121,7 +121,7 @@ pub async fn run(
     let listener = server::bind(settings.listen).await?;
     let (stop, stopping) = watch::channel(false);
     let services = std::mem::take(&mut settings.services);
-    let catalogue = Catalogue::open(services, &settings.presets, settings.policy.clone())?;
+    let catalogue = Catalogue::open(services, &settings.presets, settings.policy.clone(), &readiness)?;
     let api = Arc::new(Api {
         signer: Signer::new(&settings.secrets),
         keeper: Keeper::default(),

@@ -2,6 +2,7 @@
 
 mod guard;
 mod kept;
+mod pause;
 mod trouble;
 
 use std::{
@@ -18,16 +19,14 @@ use futures::StreamExt as _;
 use kube::{
     Api, Resource,
     core::{ObjectMeta, error_boundary::InvalidObject},
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, Event, watcher},
-    },
+    runtime::watcher::{self, Event, watcher},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::watch;
+use tokio::{sync::watch, time};
 
 pub use guard::Guard;
 use kept::Kept;
+use pause::Pause;
 pub use trouble::{Counts, Trouble};
 
 /// Objects of one kind by their key, kept up to date by a watch: the name, or namespace/name where
@@ -402,10 +401,11 @@ pub async fn keep<K>(
     K: Kind + Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
 {
     start.await;
-    let mut events = pin!(watcher(api, config).default_backoff());
+    let (mut events, mut pause) = (pin!(watcher(api, config)), Pause::default());
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
+                pause.shown(&event);
                 trouble.over(&event);
                 match readable(event) {
                     Ok(event) => cache.apply(event, &changed),
@@ -421,6 +421,7 @@ pub async fn keep<K>(
                     cache.empty().iter().filter_map(Kept::read).for_each(|object| changed(&object));
                 }
                 trouble.report(&error);
+                time::sleep(pause.failed()).await;
             }
         }
     }

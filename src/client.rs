@@ -11,6 +11,12 @@ use http::{HeaderValue, header::USER_AGENT};
 )]
 pub struct NoConfiguration(String);
 
+/// Whether this process runs in a Pod: the kubelet tells every container where the API server is.
+#[must_use]
+pub fn is_in_pod() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
 /// The configuration of the kubeconfig (`KUBECONFIG`, else ~/.kube/config) or of the cluster that
 /// this process runs in. Requests carry the program's name, so that audit logs tell programs apart.
 ///
@@ -20,8 +26,7 @@ pub struct NoConfiguration(String);
 pub async fn config(program: &str) -> Result<kube::Config, NoConfiguration> {
     let mut config = kube::Config::infer().await.map_err(|error| {
         // Outside of a cluster the kubeconfig is what was meant: do not tell of the ServiceAccount.
-        let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-        let kubeconfig = error.source().filter(|_| !in_cluster).map(ToString::to_string);
+        let kubeconfig = error.source().filter(|_| !is_in_pod()).map(ToString::to_string);
         NoConfiguration(kubeconfig.unwrap_or_else(|| error.to_string()))
     })?;
     let agent = format!("{program}/{}", env!("CARGO_PKG_VERSION"));

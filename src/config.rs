@@ -2,22 +2,21 @@
 //! texts are the reference.
 
 mod api;
+mod arguments;
 mod file;
 
-use std::{fmt, fs, io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fmt, fs, io, path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
-use clap::{
-    Args, CommandFactory, Parser, ValueEnum,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
+use clap::{Args, Parser, ValueEnum};
 
 use ephemeron_preset_host::{cache::Key, limits::Limits, secret};
 use serde_json::{Map, Value};
 
 use crate::{
-    controller::settings::{Expiry, ProbeChoice, RoutingChoice, Settings},
+    controller::settings::{Expiry, ProbeChoice, Reserved, RoutingChoice, Settings},
     health::Listen,
+    lease::{self, election::Times},
     policy::{
         Policy, Rules, Violation, annotations::Keys, images::Images, resources::Caps, security::Level,
         template::Template,
@@ -27,6 +26,7 @@ use crate::{
 };
 
 pub use api::Api;
+pub use arguments::{Refused, listen, parse};
 
 /// Runs the controller: brings Ephemerons about, and deletes them when their time is over.
 #[derive(Debug, Parser)]
@@ -59,6 +59,15 @@ pub struct Run {
     #[arg(long, env = "EPHEMERON_SELECTOR", default_value = "")]
     pub selector: Selector,
 
+    /// Names that no Ephemeron may have, with commas between them, such as www,mail. Those that live already
+    /// stay. Default: none.
+    #[arg(long, env = "EPHEMERON_RESERVED_NAMES", value_delimiter = ',', value_parser = dns_label)]
+    pub reserved_names: Vec<String>,
+
+    /// The host of the REST API: no Ephemeron may take it.
+    #[arg(long, env = "EPHEMERON_API_HOST")]
+    pub api_host: Option<Domain>,
+
     /// What happens when a time is over: `delete`, or `hold`: nothing is deleted, and conditions, log
     /// and metrics tell what would be. A wrong clock holds by itself.
     #[arg(long, env = "EPHEMERON_EXPIRY", default_value = "delete")]
@@ -88,6 +97,16 @@ pub struct Run {
     /// longer end at once. Default: no limit.
     #[arg(long, env = "EPHEMERON_MAX_LIFETIME", value_parser = max_lifetime)]
     pub max_lifetime: Option<Lifetime>,
+
+    /// The Lease that decides which of several replicas leads, while the others wait with everything at
+    /// hand: NAMESPACE/NAME; or `off`, where only one process runs.
+    #[arg(long, env = "EPHEMERON_LEASE", default_value = "off")]
+    pub lease: lease::Choice,
+
+    /// How long the others wait for a leader that has fallen silent, 3s to 10m. It renews the Lease every
+    /// two fifteenths of that, and stops by itself when it could not for two thirds.
+    #[arg(long, env = "EPHEMERON_LEASE_DURATION", default_value = "15s", value_parser = lease_duration)]
+    pub lease_duration: Duration,
 
     /// What the services' Pods may be.
     #[command(flatten)]
@@ -265,6 +284,7 @@ impl Run {
             domain: self.domain,
             namespace: self.namespace.unwrap_or_else(|| namespace.into()),
             selector: self.selector,
+            reserved: Reserved { names: self.reserved_names.into_iter().collect(), api_host: self.api_host },
             routing: self.gateway,
             ingress_class: self.ingress_class,
             probe: self.probe_address.unwrap_or(ProbeChoice::Published),
@@ -278,6 +298,11 @@ impl Run {
             policy,
             presets: self.presets.settings()?,
             max_lifetime: self.max_lifetime,
+            lease: match self.lease {
+                lease::Choice::Off => None,
+                lease::Choice::At(place) => Some(place),
+            },
+            lease_times: Times::of(self.lease_duration),
         })
     }
 }
@@ -296,6 +321,14 @@ fn duration(text: &str) -> Result<String, String> {
 fn max_lifetime(text: &str) -> Result<Lifetime, String> {
     let longest: Lifetime = text.parse().map_err(|error| format!("{error}"))?;
     if longest.as_secs() > 0 { Ok(longest) } else { Err("nothing could live: write more than 0".into()) }
+}
+
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    let written: Lifetime = text.parse().map_err(|error| format!("{error}"))?;
+    match u64::try_from(written.as_secs()) {
+        Ok(seconds @ 3..=600) => Ok(Duration::from_secs(seconds)),
+        _ => Err("write 3s to 10m".into()),
+    }
 }
 
 /// Reads the file as a partial pod template.
@@ -325,49 +358,4 @@ fn values_file(path: &str) -> Result<Values, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("it cannot be read: {error}"))?;
     let values = serde_saphyr::from_str(&text).map_err(|error| format!("it is no YAML mapping: {error}"))?;
     Ok(Values(values))
-}
-
-/// Reads a program's settings from its arguments and environment.
-///
-/// # Errors
-///
-/// The code to exit with; what is wrong, or the help that was asked for, has been printed.
-pub fn parse<T: Parser>() -> Result<T, ExitCode> {
-    T::try_parse().map_err(|error| {
-        match named::<T>(&error) {
-            Some(line) => eprintln!("{line}"),
-            // Nothing can be done where not even this can be printed.
-            None => drop(error.print()),
-        }
-        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
-    })
-}
-
-/// One line that names the variable, not only the flag, that is missing or wrong.
-fn named<T: CommandFactory>(error: &clap::Error) -> Option<String> {
-    let text = |kind| match error.get(kind)? {
-        ContextValue::String(text) => Some(text.clone()),
-        ContextValue::Strings(texts) => texts.first().cloned(),
-        _ => None,
-    };
-    let shown = text(ContextKind::InvalidArg)?;
-    let mut command = T::command();
-    command.build();
-    let argument = command.get_arguments().find(|argument| argument.to_string() == shown)?;
-    let variable = argument.get_env()?.to_string_lossy();
-    let flag = argument.get_long()?;
-    match error.kind() {
-        ErrorKind::MissingRequiredArgument => {
-            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-            Some(format!("{variable} (or --{flag}) is not set. {help}"))
-        }
-        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
-            let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-            // A secret is not shown.
-            let shown = text(ContextKind::InvalidValue).filter(|_| !argument.is_hide_env_values_set());
-            let shown = shown.map_or_else(|| "that".into(), |value| format!("{value:?}"));
-            Some(format!("{variable} (or --{flag}) cannot be {shown}: {why}"))
-        }
-        _ => None,
-    }
 }

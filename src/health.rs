@@ -96,9 +96,9 @@ pub struct CannotListen {
 
 /// What the program tells of itself.
 pub struct Answers {
-    /// Whether it does its work; else one line per thing that is missing, with what to do about it.
-    /// It is called for each request and must not wait.
-    pub ready: Box<dyn Fn() -> Result<(), Vec<String>> + Send + Sync>,
+    /// Whether it does its work, with what else it tells; else one line per thing that is missing, with
+    /// what to do about it. It is called for each request and must not wait.
+    pub ready: Box<dyn Fn() -> Result<Vec<String>, Vec<String>> + Send + Sync>,
     /// Its metrics.
     pub metrics: Registry,
 }
@@ -251,7 +251,10 @@ fn answer(method: &Method, path: &str, answers: &Answers) -> Response<Full<Bytes
     match path {
         "/healthz" => response(StatusCode::OK, TEXT, "ok\n"),
         "/readyz" => match (answers.ready)() {
-            Ok(()) => response(StatusCode::OK, TEXT, "ok\n"),
+            Ok(lines) => {
+                let lines: Vec<String> = ["ok".into()].into_iter().chain(lines).collect();
+                response(StatusCode::OK, TEXT, lines.join("\n") + "\n")
+            }
             Err(lines) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines.join("\n") + "\n"),
         },
         _ => {

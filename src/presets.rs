@@ -10,7 +10,7 @@ use ephemeron_preset_host::{
 };
 use serde_json::{Map, Value};
 
-use crate::policy::Policy;
+use crate::{health::Readiness, policy::Policy};
 
 /// Where presets come from, and what they may use.
 #[derive(Clone, Default)]
@@ -74,8 +74,15 @@ fn accepts(policy: Policy) -> Accepts {
     })
 }
 
-/// Tells of a change in the log.
-pub fn tell(change: &Change) {
+/// Tells of a change in the log, and of a folder that lacks where readiness is asked for.
+pub fn tell(change: &Change, readiness: &Readiness) {
+    if let Change::Folder { folder, trouble } = change {
+        let subject = format!("presets of {}", folder.display());
+        match trouble {
+            Some(_) => readiness.lacks(&subject, format!("{change}; correct it, or EPHEMERON_PRESETS")),
+            None => readiness.has(&subject),
+        }
+    }
     if change.is_trouble() {
         tracing::warn!("{change}");
     } else {

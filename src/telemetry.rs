@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal as _},
     panic,
+    sync::Once,
 };
 
 use tracing_subscriber::{EnvFilter, fmt};
@@ -10,8 +11,13 @@ use tracing_subscriber::{EnvFilter, fmt};
 /// Starts to write logs to standard error, line by line and unbuffered. `EPHEMERON_LOG` selects what
 /// is logged, as `tracing_subscriber::EnvFilter` reads it, and `EPHEMERON_LOG_FORMAT` how: `text`,
 /// `json`, or `auto`. What cannot be read of the two is said and left out. A panic is a line of the
-/// log like any other, so that programs that read the log see it, too.
+/// log like any other, so that programs that read the log see it, too. Only the first call counts.
 pub fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(start);
+}
+
+fn start() {
     let wanted = std::env::var("EPHEMERON_LOG").unwrap_or_else(|_| "info".into());
     let (filter, unreadable) = match EnvFilter::try_new(&wanted) {
         Ok(filter) => (filter, None),

@@ -103,6 +103,39 @@ fn tests_and_demo_stop_where_a_demo_of_another_checkout_runs() {
 }
 
 #[test]
+fn a_demo_that_is_installed_is_in_the_way_of_other_checkouts_until_its_cluster_goes() {
+    let place = Place::new("installed");
+    place.shell("mkdir -p cluster/run && echo \"$PWD/one\" >cluster/run/demo");
+    for script in ["two/tests/all", "two/k8s/demo/up", "two/k8s/demo/dev", "one/tests/all"] {
+        let output = place.run(script);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{script}: {said}");
+        assert!(said.contains("/one runs on") && said.contains("make demo-down"), "{script}: {said}");
+    }
+    for script in ["one/k8s/demo/up", "one/k8s/demo/dev", "rm -r cluster/run; two/k8s/demo/up"] {
+        assert_eq!(place.run(script).status.code(), Some(7), "{script}");
+    }
+}
+
+#[test]
+fn an_installation_has_the_settings_that_were_named_once() {
+    let place = Place::new("settings");
+    place.within("one", "", "write_installation .demo/install ingress a.example/c:1 a.example:5000/a:2 EPHEMERON_DOMAIN=d.example NEW=1");
+    let settings = place.shell("cat one/.demo/install/settings/settings.env");
+    let domains: Vec<_> = settings.lines().filter(|line| line.starts_with("EPHEMERON_DOMAIN=")).collect();
+    assert_eq!(domains, ["EPHEMERON_DOMAIN=d.example"]);
+    assert!(settings.lines().any(|line| line == "NEW=1"), "{settings}");
+    let written = place.shell("cat one/.demo/install/kustomization.yaml");
+    for wanted in [
+        "../../k8s/routes/ingress",
+        "newName: a.example/c, newTag: \"1\"",
+        "newName: a.example:5000/a, newTag: \"2\"",
+    ] {
+        assert!(written.contains(wanted), "{wanted}: {written}");
+    }
+}
+
+#[test]
 fn a_cluster_without_a_demo_is_not_taken_down() {
     let place = Place::new("none");
     // Instead of the tool that takes it down.

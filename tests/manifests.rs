@@ -4,7 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use ephemeron::{controller::permissions::PERMISSIONS, health::Listen, resource::Ephemeron};
+use ephemeron::{
+    controller::permissions::{LEASE, PERMISSIONS},
+    health::Listen,
+    resource::Ephemeron,
+};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::ServiceAccount,
@@ -20,6 +24,8 @@ const CONDITIONS: &str = include_str!("../docs/reference/conditions.md");
 const EXAMPLE: &str = include_str!("../k8s/example.yaml");
 const ACCOUNT: &str = include_str!("../k8s/controller/sa.yaml");
 const DEPLOYMENT: &str = include_str!("../k8s/controller/deployment.yaml");
+const API_ACCOUNT: &str = include_str!("../k8s/api/sa.yaml");
+const API_DEPLOYMENT: &str = include_str!("../k8s/api/deployment.yaml");
 
 /// Client-side `kubectl apply` keeps the whole object in one annotation of at most this size.
 const ANNOTATION_MAX: usize = 256 * 1024;
@@ -30,6 +36,15 @@ fn one<K: Resource<DynamicType = ()> + DeserializeOwned>(manifest: &str) -> K {
     let mut found: Vec<Value> =
         documents.into_iter().filter(|document| document["kind"] == *K::kind(&())).collect();
     assert_eq!(found.len(), 1, "one {}", K::kind(&()));
+    serde_json::from_value(found.remove(0)).unwrap_or_else(|error| panic!("{}: {error}", K::kind(&())))
+}
+
+/// The object of a kind and a name in a manifest.
+fn named<K: Resource<DynamicType = ()> + DeserializeOwned>(manifest: &str, name: &str) -> K {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(manifest).expect("YAML");
+    let is_it = |document: &Value| document["kind"] == *K::kind(&()) && document["metadata"]["name"] == name;
+    let mut found: Vec<Value> = documents.into_iter().filter(is_it).collect();
+    assert_eq!(found.len(), 1, "one {} {name}", K::kind(&()));
     serde_json::from_value(found.remove(0)).unwrap_or_else(|error| panic!("{}: {error}", K::kind(&())))
 }
 
@@ -44,6 +59,9 @@ fn substituted(manifest: &str, variables: &[(&str, &str)]) -> String {
     assert!(rest.is_empty(), "more variables: {rest:?}");
     text
 }
+
+/// The controller's Role in the namespace of the children, and the name of its binding.
+const CHILDREN: &str = "control-ephemeron";
 
 /// Every single right: (only in the children's namespace, group, resource, verb).
 type Rights = BTreeSet<(bool, String, String, String)>;
@@ -67,7 +85,7 @@ fn rights(namespaced: bool, rules: Vec<PolicyRule>) -> Rights {
 #[test]
 fn the_account_may_do_what_the_controller_does_and_no_more() {
     let mut granted = rights(false, one::<ClusterRole>(ACCOUNT).rules.expect("rules"));
-    granted.extend(rights(true, one::<Role>(ACCOUNT).rules.expect("rules")));
+    granted.extend(rights(true, named::<Role>(ACCOUNT, CHILDREN).rules.expect("rules")));
     let needed: Rights = PERMISSIONS
         .iter()
         .flat_map(|permission| {
@@ -81,37 +99,101 @@ fn the_account_may_do_what_the_controller_does_and_no_more() {
     assert!(missing.is_empty() && excess.is_empty(), "missing: {missing:#?}, in excess: {excess:#?}");
 }
 
-#[test]
-fn the_roles_are_bound_to_the_account_that_the_deployment_runs_as() {
-    let account: ServiceAccount = one(ACCOUNT);
-    let (cluster, role): (ClusterRoleBinding, RoleBinding) = (one(ACCOUNT), one(ACCOUNT));
-    assert_eq!(
-        (&*cluster.role_ref.kind, cluster.role_ref.name),
-        ("ClusterRole", one::<ClusterRole>(ACCOUNT).name_any())
-    );
-    assert_eq!((&*role.role_ref.kind, role.role_ref.name), ("Role", one::<Role>(ACCOUNT).name_any()));
-    assert_eq!(cluster.subjects, role.subjects);
-    let [subject] = &cluster.subjects.expect("a subject")[..] else { panic!("more than one subject") };
-    assert_eq!((&*subject.kind, &subject.name), ("ServiceAccount", &account.name_any()));
-    assert_eq!(subject.namespace, account.namespace());
-
-    let deployment: Deployment =
-        one(&substituted(DEPLOYMENT, &[("IMAGE", "an-image"), ("DOMAIN", "example.com")]));
-    assert_eq!(deployment.namespace(), account.namespace());
-    let pod = deployment.spec.and_then(|spec| spec.template.spec).expect("a Pod");
-    assert_eq!(pod.service_account_name, Some(account.name_any()));
-    let environment = pod.containers[0].env.as_deref().unwrap_or_default();
-    let variable =
-        |name: &str| environment.iter().find(|one| one.name == name).and_then(|one| one.value.clone());
-    assert_eq!(variable("EPHEMERON_DOMAIN").as_deref(), Some("example.com"));
-    assert_eq!(variable("EPHEMERON_NAMESPACE"), one::<Role>(ACCOUNT).namespace(), "where the Role is");
-    assert_eq!(pod.containers[0].image.as_deref(), Some("an-image"));
+/// A Role of a program's own namespace, as (resource, names, verbs).
+fn own_rights(manifest: &str, role: &str) -> Vec<(String, Vec<String>, Vec<String>)> {
+    let rules = named::<Role>(manifest, role).rules.expect("rules");
+    let parts = rules.into_iter().flat_map(|rule| {
+        let names = rule.resource_names.unwrap_or_default();
+        let one = move |resource| (resource, names.clone(), rule.verbs.clone());
+        rule.resources.unwrap_or_default().into_iter().map(one).collect::<Vec<_>>()
+    });
+    parts.collect()
 }
 
 #[test]
-fn the_deployment_is_probed_and_scraped_where_it_listens() {
-    let deployment: Deployment =
-        one(&substituted(DEPLOYMENT, &[("IMAGE", "an-image"), ("DOMAIN", "example.com")]));
+fn in_its_own_namespace_a_program_has_its_keys_and_the_controller_its_lease_and_nothing_else() {
+    let right = |resource: &str, names: &[&str], verbs: &[&str]| {
+        let texts = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        (resource.to_owned(), texts(names), texts(verbs))
+    };
+    let by_name: Vec<&str> = LEASE.verbs.iter().copied().filter(|verb| *verb != "create").collect();
+    assert_eq!(
+        own_rights(ACCOUNT, "ephemeron-controller"),
+        [
+            right("leases", &[], &["create"]),
+            right("leases", &["ephemeron-controller"], &by_name),
+            right("secrets", &[], &["create"]),
+            right("secrets", &["ephemeron-controller-keys"], &["get", "patch"]),
+        ]
+    );
+    assert_eq!(
+        own_rights(API_ACCOUNT, "ephemeron-api-keys"),
+        [right("secrets", &[], &["create"]), right("secrets", &["ephemeron-api-keys"], &["get", "patch"]),]
+    );
+}
+
+#[test]
+fn the_roles_are_bound_to_the_accounts_that_the_deployments_run_as() {
+    let deployments = [
+        (
+            ACCOUNT,
+            one::<Deployment>(&controller()),
+            [(CHILDREN, "ephemeron-controller-binding"), ("ephemeron-controller", "ephemeron-controller")],
+        ),
+        (
+            API_ACCOUNT,
+            one(&api()),
+            [("ephemeron-api", "ephemeron-api"), ("ephemeron-api-keys", "ephemeron-api-keys")],
+        ),
+    ];
+    for (manifest, deployment, roles) in deployments {
+        let account: ServiceAccount = one(manifest);
+        let cluster: ClusterRoleBinding = one(manifest);
+        assert_eq!(
+            (&*cluster.role_ref.kind, cluster.role_ref.name),
+            ("ClusterRole", one::<ClusterRole>(manifest).name_any())
+        );
+        let [subject] = &cluster.subjects.expect("a subject")[..] else { panic!("more than one subject") };
+        assert_eq!((&*subject.kind, &subject.name), ("ServiceAccount", &account.name_any()));
+        assert_eq!(subject.namespace, account.namespace());
+        for (role, binding) in roles {
+            let (role, binding): (Role, RoleBinding) = (named(manifest, role), named(manifest, binding));
+            assert_eq!((&*binding.role_ref.kind, &binding.role_ref.name), ("Role", &role.name_any()));
+            assert_eq!(binding.namespace(), role.namespace());
+            assert_eq!(binding.subjects.as_deref(), Some(std::slice::from_ref(subject)));
+        }
+        assert_eq!(deployment.namespace(), account.namespace());
+        let pod = deployment.spec.and_then(|spec| spec.template.spec).expect("a Pod");
+        assert_eq!(pod.service_account_name, Some(account.name_any()));
+        let children: Role = named(manifest, roles[0].0);
+        let environment = pod.containers[0].env.as_deref().unwrap_or_default();
+        let variable =
+            |name: &str| environment.iter().find(|one| one.name == name).and_then(|one| one.value.clone());
+        assert_eq!(variable("EPHEMERON_NAMESPACE"), children.namespace(), "where the Role is");
+        for container in pod.containers.iter().chain(pod.init_containers.iter().flatten()) {
+            assert_eq!(container.image.as_deref(), Some("an-image"));
+        }
+    }
+}
+
+fn controller() -> String {
+    substituted(DEPLOYMENT, &[("IMAGE", "an-image"), ("DOMAIN", "example.com")])
+}
+
+fn api() -> String {
+    substituted(
+        API_DEPLOYMENT,
+        &[("IMAGE", "an-image"), ("HOST", "api.example.com"), ("JWT_SECRET", "a secret")],
+    )
+}
+
+#[test]
+fn the_deployments_are_probed_and_scraped_where_they_listen() {
+    is_probed_and_scraped(one(&controller()));
+    is_probed_and_scraped(one(&api()));
+}
+
+fn is_probed_and_scraped(deployment: Deployment) {
     let template = deployment.spec.expect("a spec").template;
     let pod = template.spec.expect("a Pod");
     let container = &pod.containers[0];
@@ -121,7 +203,8 @@ fn the_deployment_is_probed_and_scraped_where_it_listens() {
     let Ok(Listen::At(address)) = listen.expect("EPHEMERON_LISTEN").parse() else { panic!("an address") };
     assert!(address.ip().is_unspecified(), "the kubelet asks from outside of the Pod");
 
-    let [port] = container.ports.as_deref().unwrap_or_default() else { panic!("one port") };
+    let mut ports = container.ports.iter().flatten();
+    let port = ports.find(|port| port.name.as_deref() == Some("health")).expect("a port");
     assert_eq!(port.container_port, i32::from(address.port()));
     for (probe, path) in [(&container.liveness_probe, "/healthz"), (&container.readiness_probe, "/readyz")] {
         let get = probe.as_ref().and_then(|probe| probe.http_get.as_ref()).expect("a probe by HTTP");

@@ -1,5 +1,5 @@
-//! How the controller starts and ends without a cluster: what it says where its settings cannot work,
-//! and how it answers for itself.
+//! How the programs start and end without a cluster: what they say where their settings cannot work, and
+//! how they answer for themselves.
 
 #![expect(clippy::expect_used, reason = "a test may fail loudly")]
 
@@ -129,13 +129,23 @@ static KUBECONFIG: LazyLock<String> = LazyLock::new(|| {
     file.into()
 });
 
-/// The controller, until the test is over.
+/// The controller, or another program, until the test is over.
 struct Controller(Child);
 
 impl Controller {
     fn start(env: &[(&str, &str)]) -> (Self, impl Iterator<Item = String> + use<>) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_run"))
-            .env("EPHEMERON_DOMAIN", "example.com")
+        let domain = ("EPHEMERON_DOMAIN", "example.com");
+        Self::program(env!("CARGO_BIN_EXE_run"), &[&[domain], env].concat())
+    }
+
+    /// A program with the settings of a Pod.
+    fn in_pod(program: &str, env: &[(&str, &str)]) -> (Self, impl Iterator<Item = String> + use<>) {
+        let pod = [("KUBERNETES_SERVICE_HOST", "127.0.0.1"), ("EPHEMERON_LISTEN", "127.0.0.1:0")];
+        Self::program(program, &[&pod, env].concat())
+    }
+
+    fn program(program: &str, env: &[(&str, &str)]) -> (Self, impl Iterator<Item = String> + use<>) {
+        let mut child = Command::new(program)
             .env("KUBECONFIG", &*KUBECONFIG)
             .envs(env.iter().copied())
             .stderr(Stdio::piped())
@@ -171,7 +181,8 @@ fn it_answers_for_itself_from_the_start_until_it_ends() {
 
     assert!(get(address, "/healthz").starts_with("HTTP/1.1 200"));
     let ready = get(address, "/readyz");
-    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("API server"), "{ready}");
+    let named = ready.contains("API server: it cannot be reached");
+    assert!(ready.starts_with("HTTP/1.1 503") && named, "{ready}");
     assert!(get(address, "/metrics").contains("\nephemeron_ephemerons{phase=\"Available\"} 0\n"));
 
     let id = controller.0.id().to_string();
@@ -210,4 +221,108 @@ fn logs_are_as_they_are_asked_for_and_what_cannot_be_read_of_it_is_said() {
         let line = lines.find(|line| line.contains(wanted)).expect(wanted);
         assert!(line.starts_with(start) && !line.contains('\u{1b}'), "{line}");
     }
+}
+
+const RUN: &str = env!("CARGO_BIN_EXE_run");
+const API: &str = env!("CARGO_BIN_EXE_api");
+const SECRET: (&str, &str) = ("JWT_SECRET", "a secret of the tests, long enough");
+
+/// A file with this in it.
+fn file(name: &str, text: &str) -> String {
+    let path = format!("{}/{name}", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(&path, text).expect("it is written");
+    path
+}
+
+/// Where a program answers for itself, as its log says.
+fn address(lines: &mut impl Iterator<Item = String>) -> String {
+    let line = lines.find(|line| line.contains("/metrics are served")).expect("it says where it listens");
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON where there is no terminal");
+    line["address"].as_str().expect("an address").into()
+}
+
+#[test]
+fn in_a_pod_what_is_wrong_is_said_until_somebody_ends_it() {
+    type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], i32, &'a str);
+    let good = file("good.yaml", "apps: {shop: a-key-of-its-own}");
+    let keyless = file("keyless.yaml", "apps: {shop: {keyFile: /nonexistent/key}}");
+    let template = file("wrong-template.yaml", "spec: {hostNetwork: true}");
+    let domain = ("EPHEMERON_DOMAIN", "example.com");
+    let rows: &[Row] = &[
+        (RUN, &[], 2, "EPHEMERON_DOMAIN (or --domain) is not set"),
+        (RUN, &[domain, ("EPHEMERON_LEASE", "none")], 2, "EPHEMERON_LEASE (or --lease) cannot be"),
+        (RUN, &[domain, ("EPHEMERON_LEASE_DURATION", "1s")], 2, "write 3s to 10m"),
+        (RUN, &[domain, ("EPHEMERON_POD_TEMPLATE", &template)], 2, "spec.hostNetwork must not be true"),
+        (
+            RUN,
+            &[domain, ("EPHEMERON_PRESET_SEED", "/nonexistent/seed")],
+            2,
+            "\"/nonexistent/seed\": it cannot be",
+        ),
+        (RUN, &[domain, ("KUBECONFIG", "/nonexistent")], 1, "no way to the API server"),
+        (API, &[SECRET, ("EPHEMERON_CONFIG", "/nonexistent")], 2, "\"/nonexistent\": it cannot be read"),
+        (API, &[SECRET, ("EPHEMERON_CONFIG", &keyless)], 2, "apps.shop: keyFile \"/nonexistent/key\""),
+        (API, &[("EPHEMERON_CONFIG", &good)], 2, "JWT_SECRET (or --jwt-secret) is not set"),
+        (API, &[("EPHEMERON_CONFIG", &good), ("JWT_SECRET", "a,secret")], 2, "cannot be that of the example"),
+        (
+            API,
+            &[SECRET, ("EPHEMERON_CONFIG", "k8s/api/config.yaml")],
+            2,
+            "apps.example cannot have the key of the example",
+        ),
+    ];
+    for (program, env, code, wanted) in rows {
+        let (mut program, mut lines) = Controller::in_pod(program, env);
+        let first = lines.next().expect("a line");
+        let said: serde_json::Value = serde_json::from_str(&first).expect("JSON");
+        assert!(said["message"].as_str().is_some_and(|message| message.contains(wanted)), "{env:?}: {first}");
+        let address = address(&mut lines);
+        assert!(get(&address, "/healthz").starts_with("HTTP/1.1 200"), "{env:?}");
+        let ready = get(&address, "/readyz");
+        assert!(ready.starts_with("HTTP/1.1 503") && ready.contains(wanted), "{env:?}: {ready}");
+        let id = program.0.id().to_string();
+        assert!(Command::new("kill").arg(&id).status().expect("kill runs").success());
+        assert_eq!(program.0.wait().expect("it ends").code(), Some(*code), "{env:?}");
+    }
+}
+
+#[test]
+fn in_a_pod_a_file_that_comes_late_is_not_too_late() {
+    let template = file("late-template.yaml", "spec: {hostNetwork: true}");
+    let env = [("EPHEMERON_DOMAIN", "example.com"), ("EPHEMERON_POD_TEMPLATE", template.as_str())];
+    let (_controller, mut lines) = Controller::in_pod(RUN, &env);
+    assert!(lines.any(|line| line.contains("spec.hostNetwork must not be true")));
+    file("late-template.yaml", "spec: {nodeSelector: {a: b}}");
+    assert!(lines.any(|line| line.contains("the settings can work now")));
+    assert!(lines.any(|line| line.contains("cannot reach the API server")));
+}
+
+#[test]
+fn in_a_pod_who_cannot_be_asked_ends() {
+    let pod = ("KUBERNETES_SERVICE_HOST", "127.0.0.1");
+    for (listen, code) in [(":8081", 2), ("off", 2)] {
+        let output = run(&[pod, ("EPHEMERON_LISTEN", listen)]);
+        assert_eq!(output.status.code(), Some(code), "{listen}");
+    }
+    // So does who is asked once.
+    let output = Command::new(RUN).arg("--check").env_remove("EPHEMERON_DOMAIN").envs([pod]).output();
+    assert_eq!(output.expect("it runs").status.code(), Some(2));
+}
+
+#[test]
+fn a_folder_of_presets_that_is_missing_is_named() {
+    let config = file("presets.yaml", "apps: {shop: a-key-of-its-own}");
+    let (_api, mut lines) = Controller::in_pod(
+        API,
+        &[
+            SECRET,
+            ("EPHEMERON_CONFIG", &config),
+            ("EPHEMERON_API_LISTEN", "127.0.0.1:0"),
+            ("EPHEMERON_PRESETS", "/nonexistent/presets"),
+        ],
+    );
+    let address = address(&mut lines);
+    assert!(lines.any(|line| line.contains("/nonexistent/presets")));
+    let ready = get(&address, "/readyz");
+    assert!(ready.contains("\npresets of /nonexistent/presets: "), "{ready}");
 }

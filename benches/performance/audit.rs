@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{BufRead as _, BufReader, Seek as _, SeekFrom},
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
 };
 
@@ -22,7 +23,11 @@ pub struct AuditLog {
 
 /// A place in the log: what comes after it is read.
 #[derive(Clone, Copy)]
-pub struct Place(u64);
+pub struct Place {
+    /// The inode of the file: its name goes to another one when the log is rotated.
+    file: u64,
+    offset: u64,
+}
 
 /// One request.
 #[derive(Deserialize)]
@@ -67,7 +72,8 @@ impl AuditLog {
 
     /// The place where the log ends now.
     pub fn end(&self) -> Place {
-        Place(std::fs::metadata(&self.path).expect("the cluster has an audit log").len())
+        let metadata = std::fs::metadata(&self.path).expect("the cluster has an audit log");
+        Place { file: metadata.ino(), offset: metadata.len() }
     }
 
     /// Every request that was answered since `place`, up to this moment. The API server writes them
@@ -87,26 +93,48 @@ impl AuditLog {
 
     /// Reads on from `place`; returns whether a request for the object of this name was there.
     fn read(&self, place: &mut Place, requests: &mut Vec<Request>, name: &str) -> bool {
-        let mut file = File::open(&self.path).expect("the audit log can be read");
-        let length = file.metadata().expect("the audit log can be read").len();
-        assert!(length >= place.0, "the audit log was rotated in the middle: measure again");
-        file.seek(SeekFrom::Start(place.0)).expect("the audit log can be read");
-        let mut lines = BufReader::new(file);
-        let (mut line, before) = (String::new(), requests.len());
-        loop {
-            line.clear();
-            let length = lines.read_line(&mut line).expect("the audit log is text");
-            // The last line may not be complete yet.
-            if !line.ends_with('\n') {
-                return requests[before..].iter().any(|request| request.object_ref.name == name);
+        let before = requests.len();
+        for path in self.files(*place) {
+            let mut file = File::open(path).expect("the audit log can be read");
+            let inode = file.metadata().expect("the audit log can be read").ino();
+            if inode != place.file {
+                *place = Place { file: inode, offset: 0 };
             }
-            place.0 += length as u64;
-            let request: Request = serde_json::from_str(&line).expect("the audit log holds audit.k8s.io/v1");
-            // A watch is written twice: at its beginning and at its end.
-            if (request.verb == "watch") == (request.stage == "ResponseStarted") {
-                requests.push(request);
+            file.seek(SeekFrom::Start(place.offset)).expect("the audit log can be read");
+            let (mut lines, mut line) = (BufReader::new(file), String::new());
+            loop {
+                line.clear();
+                let length = lines.read_line(&mut line).expect("the audit log is text");
+                // The last line may not be complete yet.
+                if !line.ends_with('\n') {
+                    break;
+                }
+                place.offset += length as u64;
+                // An API server that is killed leaves a part of a line.
+                let Ok(request) = serde_json::from_str::<Request>(&line) else { continue };
+                // A watch is written twice: at its beginning and at its end.
+                if (request.verb == "watch") == (request.stage == "ResponseStarted") {
+                    requests.push(request);
+                }
             }
         }
+        requests[before..].iter().any(|request| request.object_ref.name == name)
+    }
+
+    /// The file of this place and those that came after it: `audit-TIME.log`, and at last `audit.log`.
+    fn files(&self, place: Place) -> Vec<PathBuf> {
+        let folder = self.path.parent().expect("a folder");
+        let entries = std::fs::read_dir(folder).expect("the folder of the audit log can be read");
+        let is_old = |path: &PathBuf| {
+            let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            name.starts_with("audit-") && path.extension().is_some_and(|extension| extension == "log")
+        };
+        let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(is_old).collect();
+        files.sort();
+        files.push(self.path.clone());
+        let inode = |path: &PathBuf| std::fs::metadata(path).map(|metadata| metadata.ino()).ok();
+        let first = files.iter().position(|path| inode(path) == Some(place.file));
+        files.split_off(first.expect("the audit log was rotated too often: its place is gone"))
     }
 }
 

@@ -3,15 +3,18 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 cd "$root" || exit
-# Everything that a demo leaves in the checkout: the controller's log, the logs of the steps.
+# Everything that a demo leaves in the checkout: its installation, the logs of the steps.
 state=$root/.demo
 log=$state/controller.log
 program=${CARGO_TARGET_DIR:-target}/debug/run
 cluster=tests/cluster/cluster
 : "${EPHEMERON_CLUSTER_DIR:=/var/lib/ephemeron-cluster}"
 export EPHEMERON_CLUSTER_DIR
-# Which controller runs on that cluster: it is shared by all checkouts that name the same folder.
+# Which controller runs beside that cluster: it is shared by all checkouts that name the same folder.
 record=$EPHEMERON_CLUSTER_DIR/demo
+# Which checkout's demo is installed in it. It goes with the cluster.
+installed=$EPHEMERON_CLUSTER_DIR/run/demo
+system=ephemeron-system
 # Where Go's own installer and rustup put things: sudo forgets the PATH.
 PATH=$PATH:/usr/local/go/bin:$HOME/.cargo/bin:/usr/sbin:/sbin
 
@@ -32,15 +35,19 @@ show_log() {
 	tail -n 15 "$1" | sed 's/^/  | /' >&2
 }
 
-# step NAME COMMAND...: runs a command with its output in .demo/NAME.log.
-step() {
+# step NAME COMMAND...: runs a command with its output in .demo/NAME.log, and ends the script if it fails.
+step() { step_or "$@" || exit 1; }
+
+# step_or NAME COMMAND...: the same, but the script goes on.
+step_or() {
 	local name=$1 began=$SECONDS
+	local file=$state/${name//[^a-zA-Z0-9]/-}.log
 	shift
-	printf '%s (log: .demo/%s.log) ... ' "$name" "${name// /-}"
-	if ! "$@" >"$state/${name// /-}.log" 2>&1 </dev/null; then
+	printf '%s (log: %s) ... ' "$name" "${file#"$root"/}"
+	if ! "$@" >"$file" 2>&1 </dev/null; then
 		say "failed"
-		show_log "$state/${name// /-}.log"
-		exit 1
+		show_log "$file"
+		return 1
 	fi
 	say "done in $((SECONDS - began)) s"
 }
@@ -73,9 +80,16 @@ controller_pid() {
 # The checkout that it was started from.
 controller_checkout() { cut -d' ' -f3- "$record"; }
 
+# The checkout whose demo is installed in the cluster, if one is.
+demo_checkout() { [[ -r $installed ]] && cat "$installed"; }
+
 # refuse_other_controller: two on one cluster would work on the same objects.
 refuse_other_controller() {
-	local pid
+	local pid other
+	if other=$(demo_checkout) && [[ $other != "$root" ]]; then
+		fail "a demo of the checkout $other runs on the cluster in $EPHEMERON_CLUSTER_DIR" \
+			"first: make demo-down, here or there" "or take another cluster: EPHEMERON_CLUSTER_DIR=FOLDER make ..."
+	fi
 	if pid=$(controller_pid) && [[ $(controller_checkout) != "$root" ]]; then
 		fail "a demo of the checkout $(controller_checkout) runs on the cluster in $EPHEMERON_CLUSTER_DIR (pid $pid)" \
 			"first: make demo-down, here or there" "or take another cluster: EPHEMERON_CLUSTER_DIR=FOLDER make ..."
@@ -107,6 +121,73 @@ start_controller() {
 	set +m
 	record_controller $!
 	say "started the controller (pid $!, log: .demo/controller.log)"
+}
+
+# load_images: hands the node what k8s/images/build has made, unless it has it already.
+load_images() {
+	local there name images missing=()
+	images=$(realpath -m "${CARGO_TARGET_DIR:-target}")/images
+	there=$("$cluster" exec ctr --namespace k8s.io images list --quiet)
+	for name in controller api; do
+		grep -qxF "$(cat "$images/$name.ref")" <<<"$there" || missing+=("$images/$name.tar")
+	done
+	((${#missing[@]} == 0)) || step "load images" "$cluster" load-image "${missing[@]}"
+}
+
+# write_installation FOLDER ROUTE CONTROLLER API KEY=VALUE...: an installation of its own in a folder two levels below
+# the checkout, with this folder of k8s/routes, these images, and these settings in place of those of k8s/settings.
+write_installation() {
+	local folder=$1 name setting route=$2
+	local -A refs=([controller]=$3 [api]=$4)
+	shift 4
+	rm -rf "$folder"
+	mkdir -p "$folder"
+	cp -r k8s/settings "$folder/settings"
+	for setting in "$@"; do
+		sed -i.before "/^${setting%%=*}=/d" "$folder/settings/settings.env"
+		printf '%s\n' "$setting" >>"$folder/settings/settings.env"
+	done
+	rm -f "$folder/settings/settings.env.before"
+	{
+		printf '%s\n' "# The demo's installation: k8s/kustomization.yaml, with settings and images of its own." \
+			'apiVersion: kustomize.config.k8s.io/v1beta1' 'kind: Kustomization' \
+			'resources: [settings, ../../k8s/install]' \
+			"components: [../../k8s/routes/$route, ../../k8s/isolation]" 'images:'
+		for name in controller api; do
+			printf '  - {name: ephemeron-%s, newName: %s, newTag: "%s"}\n' "$name" \
+				"${refs[$name]%:*}" "${refs[$name]##*:}"
+		done
+	} >"$folder/kustomization.yaml"
+}
+
+# apply_installation: what `write_installation` has written, until all of it is ready.
+apply_installation() {
+	say "\$ kubectl apply -k ${state#"$root"/}/install"
+	step "install" kubectl apply -k "$state/install"
+	local name
+	for name in controller api; do
+		if ! step_or "await the $name" kubectl -n "$system" rollout status "deployment/ephemeron-$name" --timeout=300s; then
+			kubectl -n "$system" get pods >&2 || true
+			kubectl -n "$system" logs "deployment/ephemeron-$name" --all-containers --tail 15 >&2 || true
+			fail "the $name did not become ready, see above"
+		fi
+	done
+}
+
+# api_key: the key of the installation's first app.
+api_key() {
+	kubectl -n "$system" get secret ephemeron-api-keys -o go-template='{{.data.example | base64decode}}'
+}
+
+# rest_call URL [CURL-OPTION...]: asks the REST API for a service, as a backend does for its user; prints its answer.
+rest_call() {
+	local url=$1 token
+	shift
+	token=$(curl -fsS --retry 5 --retry-all-errors --retry-delay 1 --max-time 10 "$@" "$url/auth" \
+		-H 'Content-Type: application/json' --data @- <<<"{\"app\":\"example\",\"key\":\"$(api_key)\",\"uid\":\"demo\"}" |
+		sed 's/.*"token":"\([^"]*\)".*/\1/')
+	curl -fsS --max-time 30 "$@" "$url/" -H 'Content-Type: application/json' -H "Authorization: Bearer $token" \
+		-d '{"preset":"nginx","lifetimeMinutes":30}'
 }
 
 apply_definition() {

@@ -1,11 +1,15 @@
 //! What all answers have: the request's id, one form of errors, and a line in the log.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use data_encoding::BASE32_NOPAD;
 use ephemeron_preset_host::secret;
-use futures::FutureExt as _;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use futures::{FutureExt as _, future::BoxFuture};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{
     Endpoint, EndpointExt as _, Error, Request, Response, Result, Route,
     error::{MethodNotAllowedError, NotFoundError},
@@ -72,20 +76,27 @@ impl<E: Endpoint<Output = Response>> Endpoint for Answering<E> {
         let id = request_id(&request);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let asked = Asked::of(&request);
-        let who = Who::default();
+        let (who, later) = (Who::default(), Later::default());
         request.set_data(who.clone());
+        request.set_data(later.clone());
         let outcome = if asked.is_preflight {
             Ok(Ok(Response::builder().status(StatusCode::NO_CONTENT).finish()))
         } else {
-            AssertUnwindSafe(self.inner.call(request)).catch_unwind().await
+            // In a box, which is gone before what comes later is waited for.
+            AssertUnwindSafe(Box::pin(self.inner.call(request))).catch_unwind().await
         };
-        let (mut response, operation) = match outcome {
-            Ok(Ok(response)) => {
-                let operation = response.data::<OperationId>().copied();
-                (response, operation)
-            }
+        let later = later.take();
+        let waits = later.is_some();
+        let (operation, outcome) = (
+            operation(&outcome),
+            match later {
+                Some(later) => AssertUnwindSafe(later).catch_unwind().await,
+                None => outcome,
+            },
+        );
+        let mut response = match outcome {
+            Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                let operation = error.data::<OperationId>().copied();
                 let problem = problem(&error, &path);
                 let is_wrong_method = problem.status == StatusCode::METHOD_NOT_ALLOWED;
                 let mut response = if error.is_from_response() {
@@ -96,10 +107,10 @@ impl<E: Endpoint<Output = Response>> Endpoint for Answering<E> {
                 if is_wrong_method && let Ok(allowed) = HeaderValue::try_from(self.allowed.at(&path)) {
                     response.headers_mut().insert(header::ALLOW, allowed);
                 }
-                (response, operation)
+                response
             }
             // The panic itself is a line of the log already.
-            Err(_) => (Problem::internal().response(Some(&id)), None),
+            Err(_) => Problem::internal().response(Some(&id)),
         };
         let headers = response.headers_mut();
         if let Ok(value) = HeaderValue::try_from(&id) {
@@ -112,17 +123,47 @@ impl<E: Endpoint<Output = Response>> Endpoint for Answering<E> {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let (status, time) = (response.status().as_u16(), begun.elapsed());
-        let operation = operation.map_or("none", |OperationId(name)| name);
-        let waits = response.data::<Waited>().is_some();
+        let waits = waits || response.data::<Waited>().is_some();
         self.metrics.answered(operation, status, (!waits).then_some(time));
         let who = who.0.get();
         let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         if status >= 500 {
             tracing::warn!(request = id, %method, path = shown(&path), operation, status, ms, who, "request failed");
+        } else if status < 400 && method == Method::GET {
+            // Those who look again and again would fill the log; they are counted.
+            tracing::debug!(request = id, %method, path = shown(&path), operation, status, ms, who, "request");
         } else {
             tracing::info!(request = id, %method, path = shown(&path), operation, status, ms, who, "request");
         }
         Ok(response)
+    }
+}
+
+/// The operation that has been called, or `none`.
+fn operation<P>(outcome: &Result<Result<Response>, P>) -> &'static str {
+    let operation = match outcome {
+        Ok(Ok(response)) => response.data::<OperationId>(),
+        Ok(Err(error)) => error.data::<OperationId>(),
+        Err(_) => None,
+    };
+    operation.map_or("none", |OperationId(name)| name)
+}
+
+/// What an operation leaves to be waited for. Its own answer does not count then. By now the request, the
+/// buffer that it came in, and all that has handled it are gone: thousands may wait.
+#[derive(Clone, Default)]
+pub struct Later(Arc<Mutex<Option<Waiting>>>);
+
+type Waiting = BoxFuture<'static, Result<Response>>;
+
+impl Later {
+    /// Leaves this to be waited for.
+    pub fn put(&self, waiting: impl Future<Output = Result<Response>> + Send + 'static) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(waiting.boxed());
+    }
+
+    fn take(&self) -> Option<Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::problem::{Fault, Problem};
 use crate::{
+    health::Readiness,
     presets,
     resource::{self, Ephemeron, EphemeronSpec, parameters::Parameters},
     template::template,
@@ -82,12 +83,13 @@ impl Catalogue {
         services: BTreeMap<String, resource::Service>,
         settings: &presets::Settings,
         policy: Policy,
+        readiness: &Readiness,
     ) -> Result<Self, OpenError> {
         let named = Arc::new(services.keys().cloned().collect::<Vec<_>>());
         let hears = || -> OnChange {
-            let named = Arc::clone(&named);
+            let (named, readiness) = (Arc::clone(&named), readiness.clone());
             Box::new(move |change| {
-                presets::tell(change);
+                presets::tell(change, &readiness);
                 if let catalogue::Change::Served { name, .. } = change
                     && named.contains(name)
                 {

@@ -7,7 +7,9 @@ mod logs;
 mod presets;
 mod services;
 
-use poem_openapi::Tags;
+use poem_openapi::{Tags, types::Example as _};
+
+use super::view::Service;
 
 pub use auth::Auth;
 pub use collection::Collection;
@@ -27,6 +29,16 @@ enum Tag {
     Presets,
     /// What a backend itself does with all services of its users.
     Backend,
+}
+
+/// The id of the documentation's examples.
+fn an_id() -> String {
+    Service::example().id
+}
+
+/// The preset of the documentation's examples.
+fn a_preset() -> String {
+    Service::example().preset.unwrap_or_default()
 }
 
 /// The objects of requests that have no fields but those of the document.

@@ -129,13 +129,14 @@ async fn answer(
         let endpoint = Arc::clone(&endpoint);
         let remote = RemoteAddr(Addr::SocketAddr(remote));
         let request = poem::Request::from((request, local.clone(), remote, Scheme::HTTP));
-        async move {
+        // In a box, too: the connection keeps the room for it after the answer, for as long as a stream lasts.
+        Box::pin(async move {
             let response = match endpoint.call(request).await {
                 Ok(response) => response,
                 Err(error) => error.into_response(),
             };
             Ok::<_, Infallible>(http::Response::from(response))
-        }
+        })
     });
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(STALLED));
@@ -146,7 +147,8 @@ async fn answer(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
+    // In a box: a task has room for each place that a value of its own is moved through.
+    let mut connection = Box::pin(connection);
     // Whoever asked may go away, or be too slow: that is no trouble of ours.
     tokio::select! {
         _ = &mut connection => return,

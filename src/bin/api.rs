@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use ephemeron::{
     api::{self, document, metrics::Metrics},
     client,
-    config::{self, Api},
+    config::{self, Api, Refused},
     health::{Beside, Readiness},
+    keys,
     policy::Policy,
-    telemetry,
+    start,
 };
 use ephemeron_preset_host::compile;
 use prometheus_client::registry::Registry;
@@ -19,22 +20,38 @@ fn main() -> ExitCode {
     if let Some(code) = compile::child_main() {
         return code;
     }
-    let options = match config::parse::<Api>() {
-        Ok(options) => options,
+    // Before the settings are read: they may name the files that this makes.
+    if let Some(code) = keys::main("ephemeron-api") {
+        return code;
+    }
+    start()
+}
+
+/// All that can be wrong before anything is done. The document needs no settings.
+async fn read() -> Result<(Api, Option<(Policy, kube::Config)>), Refused> {
+    let options = config::parse::<Api>()?;
+    if options.spec {
+        return Ok((options, None));
+    }
+    let policy = options.pods.policy().map_err(|error| Refused::new(&error, 2))?;
+    if let Some(sample) = options.sample().filter(|_| client::is_in_pod()) {
+        return Err(Refused::new(&sample, 2));
+    }
+    let config = client::config("ephemeron-api").await.map_err(|error| Refused::new(&error, 1))?;
+    Ok((options, Some((policy, config))))
+}
+
+#[tokio::main]
+async fn start() -> ExitCode {
+    let (options, policy, config) = match start::settled(config::listen::<Api>(), read).await {
+        Ok((options, Some((policy, config)))) => (options, policy, config),
+        Ok((_, None)) => {
+            print!("{}", document::text());
+            return ExitCode::SUCCESS;
+        }
         Err(code) => return code,
     };
-    if options.spec {
-        print!("{}", document::text());
-        return ExitCode::SUCCESS;
-    }
-    let policy = match options.pods.policy() {
-        Ok(policy) => policy,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
-        }
-    };
-    match start(options, policy) {
+    match run(options, policy, config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
@@ -43,10 +60,7 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn start(options: Api, policy: Policy) -> anyhow::Result<()> {
-    telemetry::init();
-    let config = client::config("ephemeron-api").await?;
+async fn run(options: Api, policy: Policy, config: kube::Config) -> anyhow::Result<()> {
     let listen = options.listen;
     let settings = options.settings(policy, &config.default_namespace)?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

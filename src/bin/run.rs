@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use ephemeron::{
     client,
-    config::{self, Run},
+    config::{self, Refused, Run},
     controller::{self, metrics::Metrics},
     health::{Beside, Readiness},
+    keys,
     policy::Policy,
-    telemetry,
+    start,
 };
 use ephemeron_preset_host::compile;
 use prometheus_client::registry::Registry;
@@ -19,18 +20,28 @@ fn main() -> ExitCode {
     if let Some(code) = compile::child_main() {
         return code;
     }
-    let options = match config::parse::<Run>() {
-        Ok(options) => options,
+    // Before the settings are read: they may name the files that this makes.
+    if let Some(code) = keys::main("ephemeron-controller") {
+        return code;
+    }
+    start()
+}
+
+/// All that can be wrong before anything is done.
+async fn read() -> Result<(Run, Policy, kube::Config), Refused> {
+    let options = config::parse::<Run>()?;
+    let policy = options.pods.policy().map_err(|error| Refused::new(&error, 2))?;
+    let config = client::config("ephemeron-controller").await.map_err(|error| Refused::new(&error, 1))?;
+    Ok((options, policy, config))
+}
+
+#[tokio::main]
+async fn start() -> ExitCode {
+    let (options, policy, config) = match start::settled(config::listen::<Run>(), read).await {
+        Ok(settings) => settings,
         Err(code) => return code,
     };
-    let policy = match options.pods.policy() {
-        Ok(policy) => policy,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
-        }
-    };
-    match start(options, policy) {
+    match run(options, policy, config).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{error:#}");
@@ -39,10 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn start(options: Run, policy: Policy) -> anyhow::Result<ExitCode> {
-    telemetry::init();
-    let config = client::config("ephemeron-controller").await?;
+async fn run(options: Run, policy: Policy, config: kube::Config) -> anyhow::Result<ExitCode> {
     let (check, listen) = (options.check, options.listen);
     let settings = options.settings(policy, &config.default_namespace)?;
     if check {
@@ -65,7 +73,7 @@ async fn start(options: Run, policy: Policy) -> anyhow::Result<ExitCode> {
         stopping.lacks("stopping", "it was told to; reconciles that are under way are finished");
         tracing::info!("stopping: reconciles that are under way are finished");
     };
-    controller::run(settings, config, readiness, metrics, shutdown).await?;
+    Box::pin(controller::run(settings, config, readiness, metrics, shutdown)).await?;
     beside.end().await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,10 +1,18 @@
 //! What a cache shows after each order of events and writes.
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
-use kube::ResourceExt as _;
+use http::{Request, Response, StatusCode};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Client, ResourceExt as _, client::Body};
+use serde_json::json;
+use tokio::time::Instant;
 
 use super::{kept::version, *};
+use crate::health::Readiness;
 
 fn object(name: &str, version: u64) -> ConfigMap {
     ConfigMap {
@@ -133,4 +141,51 @@ fn what_is_gone_does_not_come_back_by_what_the_watch_shows_late() {
     let mut another = object("a", 5);
     another.metadata.uid = Some("uid-another".into());
     assert_eq!(see(&cache, Event::Apply(another)), ["a"]);
+}
+
+struct Uncounted;
+
+impl Counts for Uncounted {
+    fn watch_failed(&self, _: &str) {}
+    fn unreadable(&self, _: &str) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_goes_on_soon_after_a_long_outage() {
+    /// On the virtual clock.
+    const OUTAGE: Duration = Duration::from_mins(1);
+    let (began, asked) = (Instant::now(), Arc::<AtomicUsize>::default());
+    let counted = Arc::clone(&asked);
+    let (back, mut is_back) = tokio::sync::mpsc::unbounded_channel();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+        let is_away = is_watch && began.elapsed() < OUTAGE;
+        if is_away {
+            counted.fetch_add(1, Ordering::Relaxed);
+        } else if is_watch {
+            let _ = back.send(began.elapsed());
+        }
+        let answer = match (is_watch, is_away) {
+            (true, true) => Err(std::io::Error::other("away")),
+            (true, false) => Ok(Response::new(Body::from(Vec::new()))),
+            (false, _) => {
+                let list = json!({"apiVersion": "v1", "kind": "ConfigMapList", "metadata": {"resourceVersion": "1"}, "items": []});
+                let body = Body::from(list.to_string().into_bytes());
+                Ok(Response::builder().status(StatusCode::OK).body(body).expect("an answer"))
+            }
+        };
+        std::future::ready(answer)
+    });
+    let api = Api::all(Client::new(service, "default"));
+    let trouble =
+        Trouble::new("controller", "ConfigMap".into(), Arc::new(Uncounted), Readiness::starting("a test"));
+    let cache = Arc::new(Cache::<ConfigMap>::default());
+    let keeping = keep(cache, api, watcher::Config::default(), async {}, |_| {}, trouble);
+    let back = tokio::select! {
+        () = keeping => None,
+        back = is_back.recv() => back,
+    };
+    assert!(back.is_some_and(|back| back <= OUTAGE + Duration::from_secs(1)), "{back:?}");
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((10..100).contains(&asked), "{asked} times in a minute");
 }

@@ -87,7 +87,39 @@ fn secrets(text: &str) -> Result<Secrets, String> {
     Ok(Secrets(all))
 }
 
+/// A secret or a key is the example's, which everybody knows.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Sample {
+    /// What tokens are signed with.
+    #[error(
+        "JWT_SECRET (or --jwt-secret) cannot be that of the example, which everybody knows: take those of \
+         `openssl rand -hex 32`"
+    )]
+    Secret,
+    /// What an app authenticates with.
+    #[error(
+        "EPHEMERON_CONFIG (or --config): apps.{0} cannot have the key of the example, which everybody knows: \
+         take those of `openssl rand -hex 32`, or keyFile"
+    )]
+    Key(String),
+}
+
+/// What the examples sign tokens with.
+const SAMPLE_SECRET: &[u8] = b"secret";
+
 impl Api {
+    /// What is the example's: an installation is not to run with it.
+    #[must_use]
+    pub fn sample(&self) -> Option<Sample> {
+        let secrets = self.jwt_secret.as_ref().map(|Secrets(secrets)| secrets.as_slice()).unwrap_or_default();
+        if secrets.iter().any(|secret| secret == SAMPLE_SECRET) {
+            return Some(Sample::Secret);
+        }
+        let mut apps = self.config.iter().flat_map(|file| file.apps.values());
+        let app = apps.find(|app| app.key.is(super::file::SAMPLE_KEY))?;
+        Some(Sample::Key(app.name.clone()))
+    }
+
     /// The API's settings; `namespace` is the one to use where none is set, `policy` that of [`Pods`]. What is
     /// weak in them is told in the log.
     ///

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
     fs,
+    io::Read as _,
     sync::Arc,
 };
 
@@ -20,6 +21,8 @@ use crate::{
 pub const SAMPLE_KEY: &str = "apikey";
 /// The longest name of an app: before it, a user's id and a full stop have to fit into a label's value.
 const LONGEST_APP: usize = 61;
+/// Bytes of a file with a key: what is longer is another file.
+const LONGEST_KEY: u64 = 4096;
 
 /// What the file says.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +54,8 @@ struct Cors {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WrittenApp {
-    key: String,
+    key: Option<String>,
+    key_file: Option<String>,
     presets: Option<BTreeSet<String>>,
     longest_lifetime_minutes: Option<u32>,
     #[serde(default)]
@@ -109,7 +113,8 @@ fn app(name: &str, value: Value) -> Result<App, String> {
     }
     let written = match value {
         Value::String(key) => WrittenApp {
-            key,
+            key: Some(key),
+            key_file: None,
             presets: None,
             longest_lifetime_minutes: None,
             services: WrittenQuotas::default(),
@@ -120,9 +125,14 @@ fn app(name: &str, value: Value) -> Result<App, String> {
         Value::Number(_) | Value::Bool(_) => return Err("the key is a text: write it between quotes".into()),
         _ => return Err("write a key, or `key` and what the app may do".into()),
     };
+    let key = match (written.key, written.key_file) {
+        (Some(key), None) => Key::read(&key)?,
+        (None, Some(path)) => key_of(&path).map_err(|why| format!("keyFile {path:?}: {why}"))?,
+        _ => return Err("write one of key and keyFile".into()),
+    };
     Ok(App {
         name: name.into(),
-        key: Key::read(&written.key)?,
+        key,
         presets: written.presets,
         longest: written.longest_lifetime_minutes.map(|minutes| TimeDelta::minutes(minutes.into())),
         quotas: Quotas {
@@ -133,6 +143,18 @@ fn app(name: &str, value: Value) -> Result<App, String> {
         logs: written.logs,
         render: written.render,
     })
+}
+
+/// The key that is in a file, such as that of a mounted Secret: what is in it is as what is written in `key`.
+fn key_of(path: &str) -> Result<Key, String> {
+    let unreadable = |error| format!("it cannot be read: {error}");
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(unreadable)?;
+    file.take(LONGEST_KEY + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > LONGEST_KEY {
+        return Err(format!("a key has at most {LONGEST_KEY} bytes"));
+    }
+    Ok(Key::read(text.trim())?)
 }
 
 /// A service, all of whose fields are known.
@@ -183,6 +205,19 @@ cors: {origins: ['https://example.com']}
     }
 
     #[test]
+    fn a_key_can_be_in_a_file_of_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("key");
+        for text in
+            ["foo", " foo\n", "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\n"]
+        {
+            fs::write(&path, text).expect("it is written");
+            let file = read(&format!("apps: {{a: {{keyFile: {path:?}, logs: true}}}}")).expect("a file");
+            assert!(file.apps["a"].key.is("foo") && file.apps["a"].logs, "{text:?}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let rows = [
             ("presets: {}", "apps"),
@@ -190,6 +225,11 @@ cors: {origins: ['https://example.com']}
             ("apps: {a: ''}", "apps.a: an empty key"),
             ("apps: {a: {key: k, quota: 1}}", "apps.a: unknown field `quota`"),
             ("apps: {a: []}", "apps.a: write a key"),
+            ("apps: {a: {presets: []}}", "apps.a: write one of key and keyFile"),
+            ("apps: {a: {key: k, keyFile: k}}", "apps.a: write one of key and keyFile"),
+            ("apps: {a: {keyFile: /nonexistent/key}}", "apps.a: keyFile \"/nonexistent/key\": it cannot be"),
+            ("apps: {a: {keyFile: /dev/null}}", "apps.a: keyFile \"/dev/null\": an empty key"),
+            ("apps: {a: {keyFile: /dev/zero}}", "a key has at most 4096 bytes"),
             ("apps: {'a/b': k}", "apps.a/b: the name of an app"),
             ("apps: {a: k}\npresets: {p: {image: nginx}}", "presets.p: missing field `port`"),
             ("apps: {a: k}\npresets: {p: {image: '', port: 1}}", "presets.p: image and port"),

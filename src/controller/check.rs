@@ -1,6 +1,7 @@
 //! `run --check`: can services work in this cluster, and if not, what is to be done?
 
 mod findings;
+mod lease;
 mod presets;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
@@ -78,6 +79,7 @@ pub async fn check(settings: &Settings, mut config: kube::Config) -> Findings {
     time_agrees(&clock, &mut findings);
     definition(&client, &mut findings).await;
     permissions(&client, settings, &mut findings).await;
+    lease::check(&client, settings, &mut findings).await;
     namespace(&client, settings, &mut findings).await;
     let routing = gateway(&client, settings, &mut findings).await;
     let address = address(&routing);
@@ -158,14 +160,13 @@ async fn permissions(client: &Client, settings: &Settings, findings: &mut Findin
     let wanted = PERMISSIONS
         .iter()
         .flat_map(|permission| permission.verbs.iter().map(move |verb| (permission, *verb)));
-    let answers: Vec<_> =
-        stream::iter(wanted)
-            .map(|(permission, verb)| async move {
-                (permission, verb, may(client, settings, permission, verb).await)
-            })
-            .buffered(8)
-            .collect()
-            .await;
+    let answers: Vec<_> = stream::iter(wanted)
+        .map(|(permission, verb)| async move {
+            (permission, verb, may(client, &settings.namespace, permission, verb, None).await)
+        })
+        .buffered(8)
+        .collect()
+        .await;
     if let Some((.., Err(error))) = answers.iter().find(|(.., answer)| answer.is_err()) {
         findings.doubtful(SUBJECT, format!("they cannot be asked for: {}", root_cause(error)), REMEDY);
         return;
@@ -182,11 +183,13 @@ async fn permissions(client: &Client, settings: &Settings, findings: &mut Findin
     }
 }
 
+/// Whether this is allowed; where a name is given, for the object of that name.
 async fn may(
     client: &Client,
-    settings: &Settings,
+    namespace: &str,
     permission: &Permission,
     verb: &str,
+    name: Option<&str>,
 ) -> kube::Result<bool> {
     let (resource, subresource) = match permission.resource.split_once('/') {
         Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
@@ -197,7 +200,8 @@ async fn may(
         resource: Some(resource.into()),
         subresource,
         verb: Some(verb.into()),
-        namespace: permission.namespaced.then(|| settings.namespace.clone()),
+        namespace: permission.namespaced.then(|| namespace.to_owned()),
+        name: name.map(ToOwned::to_owned),
         ..ResourceAttributes::default()
     };
     let review = SelfSubjectAccessReview {

@@ -13,7 +13,7 @@ use super::{
     },
     settings::Settings,
 };
-use crate::resource::Route;
+use crate::{health::Readiness, resource::Route};
 
 /// Keeps `routing` up to date, and has every Ephemeron looked at when it changes.
 pub async fn keep_choosing(
@@ -52,22 +52,7 @@ pub async fn keep_choosing(
             changed
         });
         if changed {
-            match chosen {
-                Routing::Unavailable(finding) => {
-                    tracing::warn!("services cannot be routed: {}", finding.message);
-                }
-                Routing::Gateway(parent) if parent.gone => {
-                    tracing::warn!(
-                        "the Gateway {}/{} is gone: waiting for it",
-                        parent.namespace,
-                        parent.name
-                    );
-                }
-                chosen => {
-                    let Route { kind, parent } = chosen.as_status().unwrap_or_default();
-                    tracing::info!(kind, parent, "routing chosen");
-                }
-            }
+            tell(chosen, &listeners.readiness);
             caches.ephemerons.names().into_iter().for_each(|name| listeners.name(name));
         }
         choice = Some(next);
@@ -84,6 +69,25 @@ pub async fn keep_choosing(
             () = later => {}
         }
     }
+}
+
+/// Tells how hosts are routed, in the log, and what is missing also where readiness is asked for.
+fn tell(chosen: &Routing, readiness: &Readiness) {
+    const SUBJECT: &str = "routing";
+    let lacking = match chosen {
+        Routing::Unavailable(finding) => format!("services cannot be routed: {}", finding.message),
+        Routing::Gateway(parent) if parent.gone => {
+            format!("the Gateway {}/{} is gone: waiting for it", parent.namespace, parent.name)
+        }
+        chosen => {
+            let Route { kind, parent } = chosen.as_status().unwrap_or_default();
+            tracing::info!(kind, parent, "routing chosen");
+            readiness.has(SUBJECT);
+            return;
+        }
+    };
+    readiness.lacks(SUBJECT, lacking.as_str());
+    tracing::warn!("{lacking}");
 }
 
 /// The route that most of the living services use.

@@ -10,10 +10,11 @@ use super::{
     caches::Listeners,
     life::Lives,
     metrics::Metrics,
-    settings::{Expiry, ProbeChoice, RoutingChoice, Settings},
+    settings::{Expiry, ProbeChoice, Reserved, RoutingChoice, Settings},
 };
 use crate::{
     health::Readiness,
+    lease::election::Times,
     policy::{Policy, Rules},
     resource::{Ephemeron, selector::Selector},
 };
@@ -98,6 +99,9 @@ pub fn settings() -> Settings {
         policy: policy(Rules::default()),
         presets: crate::presets::Settings::default(),
         max_lifetime: None,
+        reserved: Reserved::default(),
+        lease: None,
+        lease_times: Times::of(Duration::from_secs(15)),
     }
 }
 

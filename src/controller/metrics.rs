@@ -51,6 +51,8 @@ pub struct Metrics {
     watch_failures: Family<By<Kind>, Counter>,
     unreadable: Family<By<Kind>, Counter>,
     pods_replaced: Counter,
+    leader: Gauge,
+    leader_transitions: Counter,
     presets: Family<By<PresetFile>, Gauge>,
     asked: Family<By<Asked>, Counter>,
     count: Arc<OnceLock<Box<Count>>>,
@@ -73,6 +75,8 @@ impl Metrics {
             watch_failures: all("kind", Kind::ALL),
             unreadable: all("kind", Kind::ALL),
             pods_replaced: Counter::default(),
+            leader: Gauge::default(),
+            leader_transitions: Counter::default(),
             presets: all("state", PresetFile::ALL),
             asked: all("result", Asked::ALL),
             count: Arc::default(),
@@ -133,6 +137,16 @@ impl Metrics {
             "ephemeron_pods_replaced",
             "Pods that were made again after they failed or went away",
             m.pods_replaced.clone(),
+        );
+        registry.register(
+            "ephemeron_leader",
+            "1 while this process leads, or there is no lease; else 0",
+            m.leader.clone(),
+        );
+        registry.register(
+            "ephemeron_leader_transitions",
+            "How often this process has begun or ceased to lead",
+            m.leader_transitions.clone(),
         );
         registry.register(
             "ephemeron_preset_files",
@@ -205,6 +219,12 @@ impl Metrics {
     /// A Pod was made again.
     pub fn pod_replaced(&self) {
         self.pods_replaced.inc();
+    }
+
+    /// This process leads, or does not any more.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
+        self.leader_transitions.inc();
     }
 
     /// How Ephemerons are counted when the metrics are asked for: the phase of each that there is.

@@ -1,4 +1,5 @@
-//! What the controller may do: no more than it does. `k8s/controller/sa.yaml` grants exactly this.
+//! What the controller may do: no more than it does. `k8s/controller/sa.yaml` grants exactly this, and what
+//! a Lease needs.
 
 /// Verbs on one resource.
 #[derive(Clone, Copy, Debug)]
@@ -29,13 +30,17 @@ pub const PERMISSIONS: &[Permission] = &[
     cluster(NETWORKING, "ingresses", &["list", "watch"]),
     cluster("events.k8s.io", "events", &["create", "patch"]),
     children("", "pods", &["get", "list", "watch", "create", "patch", "delete"]),
-    children("", "services", &["get", "list", "watch", "create", "update"]),
+    children("", "services", &["get", "list", "watch", "create", "update", "delete"]),
     children(GATEWAY_API, "httproutes", &["get", "create", "update", "delete"]),
     children(NETWORKING, "ingresses", &["get", "create", "update", "delete"]),
     children("", "secrets", &["create", "patch"]),
     children("", "events", &["list"]),
     children("discovery.k8s.io", "endpointslices", &["list", "watch"]),
 ];
+
+/// What the Lease needs, in its own namespace and, but for its creation, by its name: only where there is one.
+pub const LEASE: Permission =
+    children("coordination.k8s.io", "leases", &["get", "list", "watch", "create", "update"]);
 
 const fn cluster(group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Permission {
     Permission { group, resource, verbs, namespaced: false }

@@ -119,6 +119,11 @@ impl Prober {
         Reachability::Unknown
     }
 
+    /// Asks no more at all.
+    pub fn forget_all(&self) {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Asks no more for this Ephemeron.
     pub fn forget(&self, name: &str) {
         self.probes.lock().unwrap_or_else(PoisonError::into_inner).remove(name);

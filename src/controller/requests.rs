@@ -99,6 +99,7 @@ fn stored(kind: &str, version: &str, name: &str, uid: &str, owner_uid: Option<&s
 const NOW: &str = "2030-01-01T00:00:10Z";
 const POD: &str = "/api/v1/namespaces/ephemerons/pods";
 const THIS_POD: &str = "GET /api/v1/namespaces/ephemerons/pods/minimal";
+const DELETE_POD: &str = "DELETE /api/v1/namespaces/ephemerons/pods/minimal";
 const MAKE_POD: &str = "POST /api/v1/namespaces/ephemerons/pods";
 const MAKE_SERVICE: &str = "POST /api/v1/namespaces/ephemerons/services";
 const DELETE: &str = "DELETE /apis/qualified.io/v1alpha1/ephemerons/minimal";
@@ -134,7 +135,7 @@ async fn a_child_is_made_by_one_request_and_known_at_once() {
 
 #[tokio::test]
 async fn a_foreign_object_is_read_and_left_alone() {
-    let rows = [(None, "Taken"), (Some("another"), "Going"), (Some("0b0e"), "Ours")];
+    let rows = [(None, "Taken"), (Some("0b0e"), "Ours")];
     for (owner, wanted) in rows {
         let live = stored("Pod", "v1", "minimal", "p", owner);
         let (client, server) = api_server(vec![
@@ -146,6 +147,27 @@ async fn a_foreign_object_is_read_and_left_alone() {
         assert!(format!("{child:?}").starts_with(wanted), "{owner:?}: {child:?}");
         let came = server.await.expect("no defect");
         assert!(!came.iter().any(|(line, _)| line.starts_with("PUT") && line.contains(POD)), "{came:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_predecessor_has_left_is_deleted_unless_it_is_a_successors() {
+    for (holder, goes) in [("0b0e", true), ("another", false)] {
+        let live = stored("Pod", "v1", "minimal", "p", Some("another"));
+        let there = stored("Ephemeron", "qualified.io/v1alpha1", "minimal", holder, None);
+        let mut answers = vec![
+            refusal(MAKE_POD, 409, "AlreadyExists"),
+            answer(THIS_POD, 200, live.clone()),
+            answer("GET /apis/qualified.io/v1alpha1/ephemerons/minimal", 200, there),
+            answer(MAKE_SERVICE, 201, service()),
+        ];
+        answers.extend(goes.then(|| answer(DELETE_POD, 200, live)));
+        let (client, server) = api_server(answers);
+        let child = bring_about(client, &Caches::default()).await;
+        assert!(matches!(child, Child::Going), "{child:?}");
+        let came = server.await.expect("no defect");
+        let deletions: Vec<_> = came.iter().filter(|(line, _)| line == DELETE_POD).collect();
+        assert!(deletions.iter().all(|(_, body)| body["preconditions"]["uid"] == "p"), "{deletions:?}");
     }
 }
 

@@ -1,10 +1,11 @@
 //! What an installation has set for its controller, already validated.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
+    lease::{Place, election::Times},
     policy::Policy,
     presets,
     resource::{Ephemeron, domain::Domain, lifetime::Lifetime, selector::Selector},
@@ -19,6 +20,8 @@ pub struct Settings {
     pub namespace: String,
     /// Which Ephemerons are looked after.
     pub selector: Selector,
+    /// What no Ephemeron may be called.
+    pub reserved: Reserved,
     /// How hosts are routed.
     pub routing: RoutingChoice,
     /// The class of Ingresses; None for the cluster's default.
@@ -39,6 +42,10 @@ pub struct Settings {
     pub presets: presets::Settings,
     /// How long an Ephemeron may live, whatever its spec says; None for as long as it says.
     pub max_lifetime: Option<Lifetime>,
+    /// The Lease that decides which of several replicas leads; None where only one runs.
+    pub lease: Option<Place>,
+    /// The times of that.
+    pub lease_times: Times,
 }
 
 impl Settings {
@@ -53,6 +60,24 @@ impl Settings {
             DateTime::from_timestamp(created, 0)?.checked_add_signed(longest)
         });
         Some(latest.map_or(said, |latest| said.min(latest)))
+    }
+}
+
+/// The names and hosts that an installation keeps for itself. The oldest route of a host wins (Gateway API,
+/// HTTPRoute, "conflicts"), so that a service could stand in front of what comes later.
+#[derive(Clone, Debug, Default)]
+pub struct Reserved {
+    /// Names of Ephemerons.
+    pub names: BTreeSet<String>,
+    /// The host of the REST API.
+    pub api_host: Option<Domain>,
+}
+
+impl Reserved {
+    /// Whether a service of this name and host would take what is kept.
+    #[must_use]
+    pub fn has(&self, name: &str, host: &str) -> bool {
+        self.names.contains(name) || self.api_host.as_ref().is_some_and(|kept| kept.as_str() == host)
     }
 }
 

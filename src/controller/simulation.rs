@@ -39,7 +39,7 @@ use super::{
     routing::{Parent, Routing},
     settings::Expiry,
     telling::Teller,
-    work,
+    work::work,
 };
 use crate::health::Readiness;
 use dice::Dice;
@@ -128,7 +128,10 @@ async fn run(seed: u64) -> Result<Sum, String> {
         tokio::spawn(holding::keep(keeper, context.client.clone(), Arc::clone(&caches), listeners.clone()));
     let setting = tokio::spawn(set_clock(skew, Arc::clone(&clock), Dice::new(dice.next()), server.clone()));
     let (stop, stopped) = oneshot::channel::<()>();
-    let loops = tokio::spawn(work(context, queue, async { drop(stopped.await) }));
+    let loops = tokio::spawn(async move {
+        let mut queue = queue;
+        work(context, &mut queue, async { drop(stopped.await) }).await;
+    });
     let watches = server.watch(&caches, &listeners);
     let world = server.live();
 
@@ -209,6 +212,7 @@ fn controller(
         keeper: Arc::new(Keeper::new(Expiry::Delete, Arc::clone(clock))),
         metrics,
         failures: Mutex::default(),
+        under_way: Arc::default(),
         now: Box::new(now),
     };
     (Arc::new(context), queue, caches, listeners)

@@ -59,6 +59,9 @@ pub enum Invalid {
     /// A label of the Pod that is no label.
     #[error("podLabels: {0:?}: {1:?} is not a label: {rule}", rule = labels::RULE)]
     NotALabel(String, String),
+    /// The name or the host is the installation's own.
+    #[error("the host {0} is kept for this installation itself: use another name")]
+    Reserved(String),
     /// The Pod or the Ingress that comes of it is against the installation's policy.
     #[error("{0}")]
     Policy(Violation),
@@ -70,6 +73,7 @@ impl Invalid {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Preset(finding) => finding.reason,
+            Self::Reserved(_) => Reason::NameReserved,
             Self::Policy(violation) if !violation.is_nonsense() => Reason::RefusedByPolicy,
             _ => Reason::InvalidSpec,
         }
@@ -110,6 +114,9 @@ pub fn validate<'a>(
     };
     policy.ingress_annotations(part, &added(spec, standing)).map_err(Invalid::Policy)?;
     let host = host(ephemeron, settings);
+    if !standing.pod && settings.reserved.has(ephemeron.name(), &host) {
+        return Err(Invalid::Reserved(host));
+    }
     if let Some(service) = &spec.service {
         service.image.parse::<Reference>().map_err(Invalid::NotAnImage)?;
         let template = template(service);
@@ -184,7 +191,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        controller::fixtures,
+        controller::{fixtures, settings::Reserved},
         policy::Rules,
         resource::{EphemeronStatus, GROUP_LABEL, MANAGED_BY_LABEL},
     };
@@ -251,6 +258,33 @@ mod tests {
                     assert!(invalid.to_string().starts_with(wanted), "{invalid}");
                 }
                 (outcome, _) => panic!("{rules:?}: {outcome:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_installation_s_own_names_and_hosts_are_nobody_else_s() {
+        let ephemeron = fixtures::ephemeron(fixtures::MINIMAL);
+        let rows: [(&[&str], Option<&str>, bool); 5] = [
+            (&["www", "minimal"], None, false),
+            (&["www"], Some("minimal.example.com"), false),
+            (&["www"], Some("MINIMAL.Example.com"), false),
+            (&["www", "minima", "minimal2"], Some("minimal.example.org"), true),
+            (&[], Some("example.com"), true),
+        ];
+        for (names, api_host, is_free) in rows {
+            let reserved = Reserved {
+                names: names.iter().map(|name| (*name).into()).collect(),
+                api_host: api_host.map(|host| host.parse().expect("a host")),
+            };
+            let settings = Settings { reserved, ..fixtures::settings() };
+            let judged = validate(&ephemeron, &settings, Standing::default());
+            assert_eq!(judged.is_ok(), is_free, "{names:?} {api_host:?}");
+            if let Err(invalid) = judged {
+                assert_eq!(invalid.reason(), Reason::NameReserved);
+                assert!(invalid.to_string().contains("minimal.example.com"), "{invalid}");
+                let lives = Standing { pod: true, ..Standing::default() };
+                assert!(validate(&ephemeron, &settings, lives).is_ok(), "it lives: it stays");
             }
         }
     }

@@ -99,6 +99,9 @@ reasons! {
     Rendered: &[PRESET_READY], usual,
         "The preset has said what to run.",
         "Nothing.";
+    NameReserved: POD, trouble,
+        "The name, or the host that it gives, is kept for the installation itself (EPHEMERON_RESERVED_NAMES, EPHEMERON_API_HOST).",
+        "Use another name.";
     NameTaken: POD, trouble,
         "An object that is not the Ephemeron's has the name of a child. It is never touched.",
         "Delete or rename that object, or use another name.";

@@ -3,7 +3,7 @@
 mod again;
 mod away;
 mod backend;
-mod http;
+pub mod http;
 mod life;
 mod presets;
 mod quotas;

@@ -3,10 +3,9 @@
 use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 
 use super::http::Http;
-use crate::{World, cluster::until, controllers::Controller};
+use crate::{World, accounts, cluster::until, controllers::Controller};
 
 /// What most cases configure.
 pub const CONFIG: &str = r#"
@@ -45,7 +44,7 @@ impl Server {
         fs::write(&file, config).expect("a file");
         let file = file.display().to_string();
         let mut all = vec![
-            ("KUBECONFIG", account(world).await),
+            ("KUBECONFIG", accounts::kubeconfig(&world.cluster, "ephemeron-api").await),
             ("EPHEMERON_CONFIG", &file),
             ("JWT_SECRET", "a secret of the tests, long enough"),
             ("EPHEMERON_API_LISTEN", "127.0.0.1:0"),
@@ -123,22 +122,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// A kubeconfig of the account that the API is shipped with: whatever it lacks would show.
-async fn account(world: &World) -> &'static str {
-    static KUBECONFIG: OnceCell<String> = OnceCell::const_new();
-    let made = KUBECONFIG.get_or_init(|| async {
-        world.cluster.kubectl("apply -f k8s/api/sa.yaml").await;
-        let token = world.cluster.kubectl("-n default create token ephemeron-api --duration=2h").await;
-        let config = world.cluster.kubectl("config view --raw --minify -o json").await;
-        let mut config: Value = serde_json::from_str(&config).expect("JSON");
-        config["users"][0]["user"] = json!({ "token": token.trim() });
-        let file = std::env::temp_dir().join(world.cluster.name("api-account"));
-        fs::write(&file, config.to_string()).expect("a file");
-        file.display().to_string()
-    });
-    made.await
 }
 
 async fn address(program: &Controller, message: &str) -> String {

@@ -3,7 +3,10 @@
 use std::fmt::Debug;
 
 use gateway_api::httproutes::HttpRoute;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::{
+    core::v1::{Pod, Service},
+    networking::v1::Ingress,
+};
 use kube::{
     Api, Resource, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams},
@@ -149,6 +152,41 @@ pub fn cases(cases: &mut Cases) {
         let owner = pod.owner_references().first().map(|owner| owner.uid.clone());
         assert_eq!(owner, second.metadata.uid, "the predecessor's Pod was not taken over");
         cluster.delete(&name).await;
+    });
+
+    cases.add("children::an_ingress_is_set_right_and_a_foreign_one_is_left_alone", |world| async move {
+        let cluster = &world.cluster;
+        let ingresses = Api::<Ingress>::namespaced(cluster.client.clone(), "default");
+        let name = cluster.name("ingress");
+        let wanted = manifest_for(&name, "controller: ingress", "lifetime: 30m", "");
+        cluster.apply(&wanted).await.expect("it is accepted");
+        cluster.available(&name).await;
+        let before = ingresses.get(&name).await.expect("the Ingress").spec;
+        let hijack = json!([{"op": "replace", "path": "/spec/rules/0/host", "value": format!("spy-{name}.localhost")}]);
+        cluster.kubectl(&format!("-n default patch ingress {name} --type=json -p '{hijack}'")).await;
+        until("the Ingress is as it was", || async {
+            (ingresses.get(&name).await.ok()?.spec == before).then_some(())
+        })
+        .await;
+        cluster.delete(&name).await;
+
+        let name = cluster.name("ingress");
+        let foreign = format!(
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\n\
+             metadata: {{name: {name}, namespace: default, labels: {{test: foreign}}}}\n\
+             spec: {{rules: [{{host: foreign-{name}.localhost}}]}}"
+        );
+        cluster.apply(&foreign).await.expect("it is accepted");
+        let wanted = manifest_for(&name, "controller: ingress", "lifetime: 30m", "");
+        cluster.apply(&wanted).await.expect("it is accepted");
+        cluster
+            .reaches(&name, "says that its name is taken", |one| condition(one, "Available").1 == "NameTaken")
+            .await;
+        cluster.delete(&name).await;
+        cluster.gone(&cluster.ephemerons(), &name).await;
+        let live = ingresses.get(&name).await.expect("it is there");
+        assert!(live.owner_references().is_empty());
+        cluster.kubectl(&format!("-n default delete ingress {name}")).await;
     });
 
     cases.add("children::changes_are_set_right", |world| async move {

@@ -6,7 +6,10 @@ use std::{
     future::Future,
     path::PathBuf,
     process::{Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -31,6 +34,7 @@ pub struct Cluster {
     env: HashMap<String, String>,
     run: u64,
     names: AtomicU32,
+    controller: OnceLock<&'static str>,
 }
 
 impl Cluster {
@@ -59,7 +63,7 @@ impl Cluster {
             .await
             .map_err(|error| format!("the test cluster does not answer: {error}; run `make cluster-up`"))?;
         let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % 100_000;
-        Ok(Self { client, env, run, names: AtomicU32::new(0) })
+        Ok(Self { client, env, run, names: AtomicU32::new(0), controller: OnceLock::new() })
     }
 
     /// Installs the definition and removes what an interrupted run left.
@@ -76,6 +80,17 @@ impl Cluster {
     /// A value of the cluster's `env` file.
     pub fn env(&self, name: &str) -> &str {
         self.env.get(name).unwrap_or_else(|| panic!("the cluster's env file has no {name}"))
+    }
+
+    /// The kubeconfig of controllers: the administrator's, unless another one was named.
+    pub fn controller_kubeconfig(&self) -> &str {
+        self.controller.get().copied().unwrap_or_else(|| self.env("KUBECONFIG"))
+    }
+
+    /// Names the kubeconfig that controllers have from now on.
+    #[allow(dead_code, reason = "the benchmark has no need of it")]
+    pub fn run_controllers_with(&self, kubeconfig: &'static str) {
+        self.controller.get_or_init(|| kubeconfig);
     }
 
     /// A name that no other case and no other run has.

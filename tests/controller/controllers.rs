@@ -92,7 +92,7 @@ pub struct Controller {
 impl Controller {
     /// Starts one on the cluster.
     pub fn start(cluster: &Cluster, domain: &str, env: &[(&str, &str)]) -> Self {
-        let mut all = vec![("EPHEMERON_DOMAIN", domain), ("KUBECONFIG", cluster.env("KUBECONFIG"))];
+        let mut all = vec![("EPHEMERON_DOMAIN", domain), ("KUBECONFIG", cluster.controller_kubeconfig())];
         all.extend(env);
         Self::start_with(&all)
     }
@@ -137,6 +137,17 @@ impl Controller {
     /// What it has said so far.
     pub fn said(&self) -> String {
         self.said.lock().expect("no writer panics").clone()
+    }
+
+    /// What it answers at a path of its own port: the body, and the status behind it.
+    pub async fn answer(&self, cluster: &Cluster, path: &str) -> String {
+        self.says("/metrics are served").await;
+        let said = self.said();
+        let line = said.lines().find(|line| line.contains("/metrics are served")).expect("it was said");
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let address = line["address"].as_str().expect("an address");
+        let script = format!("command curl -s -w '%{{http_code}}' http://{address}{path}");
+        String::from_utf8_lossy(&cluster.shell(&script).await.stdout).into_owned()
     }
 
     /// Waits until it has said something.

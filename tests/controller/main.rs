@@ -3,25 +3,33 @@
 //! It needs the test cluster (`make cluster-up`, with both gateways) and runs the built controller
 //! against it: one that looks after every Ephemeron without the label `controller`, as users run
 //! it, and further ones for those with it. Cases that concern all Ephemerons at once come last,
-//! alone.
+//! alone; after them the installation, without other controllers.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
+mod accounts;
 #[path = "../api/mod.rs"]
 mod api;
 mod bad_input;
+#[path = "../chaos/mod.rs"]
+#[allow(dead_code, reason = "the fault suite uses more of it")]
+mod chaos;
 mod children;
 mod cluster;
 mod contract;
 mod controllers;
+mod envsubst;
+mod faults;
 #[path = "../../presets/host/tests/attacks/guest.rs"]
 mod guest;
 mod hammer;
+mod installed;
 mod life;
 mod moves;
 mod policy;
 mod presets;
 mod programs;
+mod replicas;
 mod routing;
 mod streams;
 mod time;
@@ -74,6 +82,7 @@ fn message(error: tokio::task::JoinError) -> String {
 }
 
 fn main() -> ExitCode {
+    let began = chrono::Utc::now();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(CONCURRENCY);
     let runtime = Arc::new(Runtime::new().expect("a runtime"));
@@ -88,7 +97,9 @@ fn main() -> ExitCode {
 
     let mut together = cases();
     // The longest come first.
+    faults::cases(&mut together);
     streams::cases(&mut together);
+    replicas::cases(&mut together);
     presets::cases(&mut together);
     api::cases(&mut together);
     contract::cases(&mut together);
@@ -102,6 +113,7 @@ fn main() -> ExitCode {
     children::cases(&mut together);
     bad_input::cases(&mut together);
     programs::cases(&mut together);
+    accounts::cases(&mut together);
     let first = libtest_mimic::run(&arguments, together.trials);
 
     let mut alone = cases();
@@ -113,7 +125,21 @@ fn main() -> ExitCode {
     let second = libtest_mimic::run(&arguments, alone.trials);
 
     runtime.block_on(world.controllers.stop());
-    if first.has_failed() || second.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+
+    // It looks after every Ephemeron, as an installation does.
+    let mut by_itself = cases();
+    installed::cases(&mut by_itself);
+    envsubst::cases(&mut by_itself);
+    let third = libtest_mimic::run(&arguments, by_itself.trials);
+
+    // Only all cases together use all rights.
+    let mut last = cases();
+    if arguments.filter.is_none() && !arguments.list {
+        accounts::last(&mut last, began);
+    }
+    let fourth = libtest_mimic::run(&arguments, last.trials);
+    let all = [first, second, third, fourth];
+    if all.iter().any(libtest_mimic::Conclusion::has_failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 async fn prepare(arguments: &Arguments) -> Result<World, String> {
@@ -123,6 +149,12 @@ async fn prepare(arguments: &Arguments) -> Result<World, String> {
     }
     cluster.clean().await;
     cluster.apply(troubles::OBJECTS).await?;
+    // As installed: with the rights of the shipped account, and no others.
+    cluster.run_controllers_with(accounts::kubeconfig(&cluster, "ephemeron-controller").await);
+    cluster.apply(chaos::installation::LEASES).await?;
+    for namespace in troubles::NAMESPACES {
+        accounts::grant(&cluster, namespace).await;
+    }
     let controllers = Controllers::start(&cluster).await?;
     Ok(World { cluster, controllers })
 }

@@ -5,6 +5,7 @@ use kube::Api;
 
 use crate::{
     Cases,
+    accounts::grant,
     cluster::condition,
     controllers::Controller,
     life::{manifest, manifest_for},
@@ -23,6 +24,8 @@ spec:
 pub fn cases(cases: &mut Cases) {
     cases.add("policy::what_it_forbids_is_a_condition", |world| async move {
         let cluster = &world.cluster;
+        let (kept, api) = (cluster.name("kept"), cluster.name("api"));
+        let api_host = format!("{api}.policy.localhost");
         let controller = Controller::start(
             cluster,
             "policy.localhost",
@@ -34,6 +37,8 @@ pub fn cases(cases: &mut Cases) {
                 ("EPHEMERON_MAX_RESOURCES", "cpu=1"),
                 ("EPHEMERON_INGRESS_ANNOTATIONS", "example.com/*"),
                 ("EPHEMERON_MAX_LIFETIME", "1h"),
+                ("EPHEMERON_RESERVED_NAMES", &format!("www,{kept}")),
+                ("EPHEMERON_API_HOST", &api_host),
             ],
         );
         let apply = |name: String, more: &'static str| async move {
@@ -60,6 +65,13 @@ pub fn cases(cases: &mut Cases) {
         assert!(pods.get_opt(&name).await.expect("an answer").is_none(), "nothing is made");
         cluster.delete(&name).await;
 
+        for name in [kept, api] {
+            let name = apply(name, "").await;
+            cluster.reaches(&name, "is kept", |one| condition(one, "Available").1 == "NameReserved").await;
+            assert!(pods.get_opt(&name).await.expect("an answer").is_none(), "nothing is made");
+            cluster.delete(&name).await;
+        }
+
         let name = apply(cluster.name("allowed"), "ingressAnnotations: {example.com/a: b}").await;
         let one = cluster.available(&name).await;
         let created = one.metadata.creation_timestamp.as_ref().expect("a time").0.as_second();
@@ -82,6 +94,7 @@ pub fn cases(cases: &mut Cases) {
             ))
             .await
             .expect("it is accepted");
+        grant(cluster, &namespace).await;
         let template = format!("{}/{namespace}.yaml", env!("CARGO_TARGET_TMPDIR"));
         std::fs::write(&template, TEMPLATE).expect("it is written");
         let controller = Controller::start(

@@ -55,12 +55,25 @@ pub fn cases(cases: &mut Cases) {
         let controller = Controller::start_with(&[("EPHEMERON_DOMAIN", "localhost"), ("KUBECONFIG", &path)]);
         controller.says("no permission to watch Pod").await;
         controller.says("k8s/controller/sa.yaml").await;
+        let ready = controller.answer(cluster, "/readyz").await;
+        assert!(ready.contains("\nPod: no permission to watch Pod") && ready.ends_with("503"), "{ready}");
         assert_eq!(controller.stop().await, Some(0), "it waits, and stops when it is told");
 
         let (code, said) = check(cluster, &[("KUBECONFIG", &path)]).await;
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("missing: get ephemerons, list ephemerons"), "{said}");
         let _ = std::fs::remove_file(file);
+    });
+
+    cases.add("programs::a_missing_gateway_is_named_and_waited_for", |world| async move {
+        let cluster = &world.cluster;
+        let env = [("EPHEMERON_GATEWAY", "default/none"), ("EPHEMERON_SELECTOR", "controller=no-gateway")];
+        let controller = Controller::start(cluster, "localhost", &env);
+        controller.says("\"ready\"").await;
+        let named = "routing: services cannot be routed: the Gateway default/none does not exist";
+        let ready = controller.answer(cluster, "/readyz").await;
+        assert!(ready.starts_with(named) && ready.ends_with("503"), "{ready}");
+        assert_eq!(controller.stop().await, Some(0), "it waits, and stops when it is told");
     });
 
     cases.add("programs::an_unreachable_cluster_is_waited_for", |world| async move {
@@ -72,6 +85,8 @@ pub fn cases(cases: &mut Cases) {
         let path = file.display().to_string();
         let controller = Controller::start_with(&[("EPHEMERON_DOMAIN", "localhost"), ("KUBECONFIG", &path)]);
         controller.says("cannot reach the API server").await;
+        let ready = controller.answer(&world.cluster, "/readyz").await;
+        assert!(ready.starts_with("API server: it cannot be reached") && ready.ends_with("503"), "{ready}");
         assert_eq!(controller.stop().await, Some(0), "it waits, and stops when it is told");
         let _ = std::fs::remove_file(file);
     });
@@ -85,6 +100,11 @@ pub fn alone(cases: &mut Cases) {
         let env = [("EPHEMERON_SELECTOR", "controller=late")];
         let controller = Controller::start(cluster, "localhost", &env);
         controller.says("kubectl apply -f k8s/ephemerons.yaml").await;
+        let ready = controller.answer(cluster, "/readyz").await;
+        assert!(
+            ready.starts_with("Ephemeron: the custom resource definition") && ready.ends_with("503"),
+            "{ready}"
+        );
         cluster.clean().await;
         controller.says("\"ready\"").await;
         let name = cluster.name("late");
@@ -97,11 +117,11 @@ pub fn alone(cases: &mut Cases) {
 }
 
 /// Runs `run --check`; returns its exit code and what it printed.
-async fn check(cluster: &Cluster, env: &[(&str, &str)]) -> (Option<i32>, String) {
+pub async fn check(cluster: &Cluster, env: &[(&str, &str)]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_run"))
         .arg("--check")
         .env("EPHEMERON_DOMAIN", "localhost")
-        .env("KUBECONFIG", cluster.env("KUBECONFIG"))
+        .env("KUBECONFIG", cluster.controller_kubeconfig())
         .envs(env.iter().copied())
         .output()
         .await

@@ -131,6 +131,9 @@ const AROUND: &[Around] = &[
     ),
 ];
 
+/// The namespaces of children beside `default`.
+pub const NAMESPACES: [&str; 2] = ["test-quota", "test-restricted"];
+
 /// What the cases need in the cluster.
 pub const OBJECTS: &str = r"
 apiVersion: v1

@@ -88,7 +88,9 @@ fn config(limits: &Limits) -> Config {
         .total_component_instances(at_once)
         .total_core_instances(at_once.saturating_mul(limits.core_instances))
         .total_memories(at_once)
-        .total_tables(at_once.saturating_mul(limits.tables));
+        .total_tables(at_once.saturating_mul(limits.tables))
+        // A table's first page is cleared in place: what a call has written there is a few pointers.
+        .table_keep_resident(4096);
     let mut config = code();
     config
         .max_wasm_stack(limits.stack)

@@ -1,20 +1,26 @@
 //! Streams of what becomes of services (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, io, sync::Arc, task::Poll, time::Duration};
 
+use bytes::Bytes;
 use chrono::Utc;
-use futures::{StreamExt as _, stream, stream::BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
+use http::header;
 use kube::ResourceExt as _;
-use poem::web::{Data, sse};
+use poem::{
+    Body, IntoResponse, Response,
+    web::{Data, sse},
+};
 use poem_openapi::{
     ApiResponse, Enum, Object, OpenApi,
     param::Path,
-    payload::EventStream,
+    payload::{EventStream, Payload},
+    registry::{MetaSchemaRef, Registry},
     types::{Example, ToJSON as _},
 };
 use tokio::{sync::watch, time};
 
-use super::Tag;
+use super::{Tag, an_id};
 use crate::api::{
     Api,
     caller::{Authorized, Caller, of_service},
@@ -77,13 +83,50 @@ impl Event {
     }
 }
 
-type Stream = EventStream<BoxStream<'static, Event>>;
-
 #[derive(ApiResponse)]
 enum Streamed {
     /// Events for as long as the token is valid. Each has its data as JSON.
     #[oai(status = 200)]
     Ok(Stream),
+}
+
+/// Events as the document has them. Each is a piece of the body by itself: the library's own answer copies
+/// them through a buffer of 4 KiB, one for every stream.
+struct Stream(BoxStream<'static, sse::Event>);
+
+/// What the document says of it.
+type Documented = EventStream<BoxStream<'static, Event>>;
+
+impl Payload for Stream {
+    const CONTENT_TYPE: &'static str = Documented::CONTENT_TYPE;
+
+    fn schema_ref() -> MetaSchemaRef {
+        Documented::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        <Documented as Payload>::register(registry);
+    }
+}
+
+impl IntoResponse for Stream {
+    fn into_response(self) -> Response {
+        let mut events = self.0;
+        let mut silence = time::interval_at(time::Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+        let pieces = stream::poll_fn(move |context| {
+            if let Poll::Ready(event) = events.poll_next_unpin(context) {
+                return Poll::Ready(event.map(|event| Ok::<_, Infallible>(Bytes::from(event.to_string()))));
+            }
+            silence.poll_tick(context).map(|_| Some(Ok(Bytes::from_static(b":\n\n"))))
+        });
+        let pieces = pieces.map_err(|never| match never {});
+        Response::builder()
+            .content_type(Self::CONTENT_TYPE)
+            // Proxies that collect an answer before they pass it on, such as nginx, do not do so here.
+            .header("X-Accel-Buffering", "no")
+            .header(header::CACHE_CONTROL, "no-cache")
+            .body(Body::from_bytes_stream::<_, Bytes, io::Error>(pieces))
+    }
 }
 
 #[expect(clippy::unused_async, reason = "operations are asynchronous")]
@@ -99,6 +142,7 @@ impl Events {
         api: Data<&Arc<Api>>,
         caller: Authorized,
         /// The service.
+        #[oai(example = "an_id")]
         id: Path<String>,
     ) -> Result<Streamed, Refused<{ BAD | UNKNOWN | FORBIDDEN | MISSING | MANY | AWAY }>> {
         let subscription = api.directory.subscribe(of_service(&id));
@@ -224,7 +268,7 @@ fn stream_of(follower: Follower) -> Stream {
         let event = follower.next().await?;
         Some((event, follower))
     });
-    EventStream::new(events.boxed()).keep_alive(KEEP_ALIVE).to_event(|event| {
+    let events = events.map(|event: Event| {
         let name = match event.kind {
             Kind::Service => "service",
             Kind::Ready => "ready",
@@ -236,5 +280,6 @@ fn stream_of(follower: Follower) -> Stream {
             Some(version) => message.id(version),
             None => message,
         }
-    })
+    });
+    Stream(events.boxed())
 }

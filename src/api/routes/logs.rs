@@ -14,7 +14,7 @@ use poem_openapi::{
     types::Type as _,
 };
 
-use super::Tag;
+use super::{Tag, an_id};
 use crate::{
     api::{
         Api,
@@ -76,6 +76,7 @@ impl Logs {
         api: Data<&Arc<Api>>,
         caller: Authorized,
         /// The service.
+        #[oai(example = "an_id")]
         id: Path<String>,
         /// Whether to go on as more is written.
         follow: Query<Option<bool>>,

@@ -6,7 +6,7 @@ use poem::web::Data;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, types::Example};
 use serde_json::{Value, json};
 
-use super::Tag;
+use super::{Tag, a_preset};
 use crate::api::{
     Api,
     body::Body,
@@ -158,6 +158,7 @@ impl Presets {
         api: Data<&Arc<Api>>,
         caller: Authorized,
         /// The preset.
+        #[oai(example = "a_preset")]
         name: Path<String>,
     ) -> Result<Found, Refused<{ BAD | UNKNOWN | MISSING | AWAY }>> {
         may_use(&caller.0, &name)?;
@@ -174,6 +175,7 @@ impl Presets {
         api: Data<&Arc<Api>>,
         caller: Authorized,
         /// The preset.
+        #[oai(example = "a_preset")]
         name: Path<String>,
         body: Body<Preview>,
     ) -> Result<Shown, Refused<{ BODY | UNKNOWN | FORBIDDEN | MISSING | PARAMETERS | AWAY }>> {

@@ -3,21 +3,23 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
-use poem::web::Data;
+use poem::{IntoResponse as _, web::Data};
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
     param::{Path, Query},
-    payload::{Json, Response},
+    payload::Json,
     types::Example,
 };
 use tokio::time;
 
-use super::Tag;
+use super::{Tag, an_id};
 use crate::{
     api::{
         Api,
+        answers::Later,
         body::Body,
         caller::{Authorized, Caller, of_service},
+        changes::Subscription,
         deleting::delete,
         directory::missing,
         extending, lifetime,
@@ -93,6 +95,9 @@ enum Found {
     ),
 }
 
+/// Why a service is not shown.
+type Unread = Refused<{ BAD | UNKNOWN | FORBIDDEN | MISSING | MANY | AWAY }>;
+
 /// What is secret of a service.
 #[derive(Debug, Object)]
 #[oai(example)]
@@ -124,21 +129,26 @@ impl Services {
     async fn read(
         &self,
         api: Data<&Arc<Api>>,
+        later: Data<&Later>,
         caller: Authorized,
         /// The service.
+        #[oai(example = "an_id")]
         id: Path<String>,
         /// Seconds to wait for what becomes of it.
         #[oai(validator(maximum(value = "300")))]
         wait: Query<Option<u32>>,
-    ) -> Result<Response<Found>, Refused<{ BAD | UNKNOWN | FORBIDDEN | MISSING | MANY | AWAY }>> {
-        let (caller, is_app) = (&caller.0, caller.0.user.is_none());
+    ) -> Result<Found, Unread> {
         let seconds = wait.0.unwrap_or(0).min(LONGEST_WAIT);
-        if seconds == 0 {
-            let found = api.directory.get(&api.ephemerons, caller, &id).await?;
-            return Ok(Response::new(Found::Ok(Json(Service::of(&found, is_app, Utc::now())), None)));
+        // First the ear, then the look: nothing falls between.
+        let ear = (seconds > 0).then(|| api.directory.subscribe(of_service(&id)));
+        let found = api.directory.get(&api.ephemerons, &caller.0, &id).await?;
+        let now = Service::of(&found, caller.0.user.is_none(), Utc::now());
+        if let Some(ear) = ear.filter(|_| now.phase == Phase::Pending) {
+            let end = time::Instant::now() + Duration::from_secs(seconds.into());
+            let waiting = waited(Arc::clone(&api), caller.0, found, ear, end);
+            later.put(async { Ok(waiting.await.map_err(Unread::from)?.into_response()) });
         }
-        let (found, retry) = waited(&api, caller, &id, Duration::from_secs(seconds.into())).await?;
-        Ok(Response::new(Found::Ok(Json(Service::of(&found, is_app, Utc::now())), retry)))
+        Ok(Found::Ok(Json(now), None))
     }
 
     /// Extend a service
@@ -151,6 +161,7 @@ impl Services {
         api: Data<&Arc<Api>>,
         caller: Authorized,
         /// The service.
+        #[oai(example = "an_id")]
         id: Path<String>,
         body: Body<NewEnd>,
     ) -> Result<Extended, Refused<{ BODY | UNKNOWN | FORBIDDEN | MISSING | CONFLICT | MANY | AWAY }>> {
@@ -171,6 +182,7 @@ impl Services {
         api: Data<&Arc<Api>>,
         caller: Authorized,
         /// The service.
+        #[oai(example = "an_id")]
         id: Path<String>,
     ) -> Result<Deleted, Refused<{ BAD | UNKNOWN | FORBIDDEN | MISSING | MANY | AWAY }>> {
         let seen = api.directory.get(&api.ephemerons, &caller.0, &id).await?;
@@ -187,6 +199,7 @@ impl Services {
         api: Data<&Arc<Api>>,
         caller: Authorized,
         /// The service.
+        #[oai(example = "an_id")]
         id: Path<String>,
     ) -> Result<SecretsFound, Refused<{ BAD | UNKNOWN | FORBIDDEN | MISSING | MANY | AWAY }>> {
         caller.0.is_app()?;
@@ -207,32 +220,29 @@ impl Services {
     }
 }
 
-/// Waits for what becomes of a service. With what it is then there is, after an end of this process, when to
+/// Waits for what becomes of a service that is on its way. An answer after an end of this process says when to
 /// come back.
 async fn waited(
-    api: &Api,
-    caller: &Caller,
-    id: &str,
-    time: Duration,
-) -> Result<(Arc<Ephemeron>, Option<u32>), Problem> {
-    let end = time::Instant::now() + time;
+    api: Arc<Api>,
+    caller: Caller,
+    mut found: Arc<Ephemeron>,
+    ear: Subscription,
+    end: time::Instant,
+) -> Result<Found, Problem> {
     let _open = api.metrics.stream();
-    // First the ear, then the look: nothing falls between.
-    let subscription = api.directory.subscribe(of_service(id));
     let mut stopping = api.stopping.clone();
-    let mut found = api.directory.get(&api.ephemerons, caller, id).await?;
     loop {
-        let phase = Service::of(&found, false, Utc::now()).phase;
-        if phase != Phase::Pending || time::Instant::now() >= end {
-            return Ok((found, None));
-        }
-        tokio::select! {
-            _ = api.directory.changed(&subscription, end) => {}
+        let retry = tokio::select! {
+            _ = api.directory.changed(&ear, end) => None,
             // An error means that this process ends, too.
-            _ = stopping.wait_for(|stopping| *stopping) => return Ok((found, Some(1))),
-        }
+            _ = stopping.wait_for(|stopping| *stopping) => Some(1),
+        };
         // It was there: if it is not any more, nobody needs to be asked.
-        let now = api.directory.cache.get(id).filter(|now| caller.owns(now));
-        found = now.ok_or_else(|| missing(id))?;
+        let now = api.directory.cache.get(found.name()).filter(|now| caller.owns(now));
+        found = now.ok_or_else(|| missing(found.name()))?;
+        let service = Service::of(&found, caller.user.is_none(), Utc::now());
+        if retry.is_some() || service.phase != Phase::Pending || time::Instant::now() >= end {
+            return Ok(Found::Ok(Json(service), retry));
+        }
     }
 }

@@ -215,7 +215,7 @@ async fn settle<K: ChildKind>(
     let Writer { client, owner, .. } = *writer;
     match whose(live.as_ref(), owner) {
         Whose::Foreign => return Ok(Child::Taken),
-        Whose::Predecessor => return Ok(Child::Going),
+        Whose::Predecessor => return clear(client, cache, owner, live.as_ref()).await,
         Whose::Ours if live.meta().deletion_timestamp.is_some() => return Ok(Child::Going),
         Whose::Ours => {}
     }
@@ -232,6 +232,35 @@ async fn settle<K: ChildKind>(
             Err(failed("update", desired, kube::Error::Api(status)))
         }
         Err(error) => refused_or_failed("update", desired, error),
+    }
+}
+
+/// Deletes what a predecessor has left. That is the garbage collector's, which does not always come: it
+/// loses sight of an owner whose name another one takes while its watch is interrupted.
+async fn clear<K: ChildKind>(
+    client: &Client,
+    cache: &Cache<K>,
+    owner: &Ephemeron,
+    live: &K,
+) -> Result<Child<K>, ApplyError> {
+    if live.meta().deletion_timestamp.is_some() {
+        return Ok(Child::Going);
+    }
+    // What is known of the owner may be older than the child: then the child is its successor's.
+    let ephemerons = Api::<Ephemeron>::all(client.clone());
+    let there = ephemerons.get_metadata_opt(owner.name()).await;
+    let there = there.map_err(|error| failed("read the owner of", live, error))?;
+    if there.is_none_or(|there| there.metadata.uid != owner.metadata.uid) {
+        return Ok(Child::Going);
+    }
+    let (name, uid) = (live.name_any(), live.uid());
+    match api(client, live).delete(&name, &this_one(uid.clone())).await {
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+            cache.missing(&name, uid.as_deref());
+            Ok(Child::Going)
+        }
+        Ok(_) => Ok(Child::Going),
+        Err(error) => Err(failed("delete", live, error)),
     }
 }
 

@@ -35,6 +35,7 @@ fn used() -> String {
     metrics.unreadable("HTTPRoute");
     metrics.unreadable("Secret");
     metrics.pod_replaced();
+    metrics.leads(true);
     metrics.count_phases(|| [Phase::Available, Phase::Pending, Phase::Available]);
     // A release must not change the snapshot.
     encoded(&registry).replace(env!("CARGO_PKG_VERSION"), "VERSION")

@@ -21,7 +21,7 @@ pub(super) fn heard(
     catalogue: Arc<OnceLock<Weak<Catalogue>>>,
 ) -> OnChange {
     Box::new(move |change| {
-        tell(change);
+        tell(change, &told.readiness);
         if let Some(catalogue) = catalogue.get().and_then(Weak::upgrade) {
             count(&told.metrics, &catalogue);
         }
