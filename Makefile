@@ -71,6 +71,10 @@ bench: ## measure the controller on a real Kubernetes on this machine (root), an
 chaos: ## break everything around the controllers and check what they make of it (root; SEED=1,2,3 LIVES=1900 FAULTS=killed,…)
 	@tests/chaos/run
 
+.PHONY: upgrade
+upgrade: ## services live through a change from another version's programs to these, and back (root; FROM=TAG or commit)
+	@tests/upgrade
+
 FUZZ := presets/host/fuzz
 TIME ?= 60
 # What cargo-fuzz does, with the stable compiler: edges and comparisons are counted, and no sanitizer is

@@ -7,7 +7,7 @@ pub mod http;
 mod life;
 mod presets;
 mod quotas;
-mod server;
+pub mod server;
 mod tutorial;
 
 use crate::Cases;

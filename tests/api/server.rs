@@ -38,6 +38,11 @@ impl Server {
 
     /// Starts one with this configuration and further variables.
     pub async fn with(world: &World, config: &str, env: &[(&str, &str)]) -> Self {
+        Self::of(env!("CARGO_BIN_EXE_api"), world, config, env).await
+    }
+
+    /// Starts one of another version.
+    pub async fn of(api: &str, world: &World, config: &str, env: &[(&str, &str)]) -> Self {
         let folder = std::env::temp_dir().join(world.cluster.name("api"));
         fs::create_dir_all(&folder).expect("a folder");
         let file = folder.join("config.yaml");
@@ -52,7 +57,7 @@ impl Server {
             ("EPHEMERON_LOG_FORMAT", "json"),
         ];
         all.extend(env);
-        let program = Controller::program(env!("CARGO_BIN_EXE_api"), &all);
+        let program = Controller::program(api, &all);
         program.says("ready: the first list").await;
         let address = address(&program, "the REST API is served").await;
         Self { http: Http::new(&address), program, folder }

@@ -35,6 +35,7 @@ mod streams;
 mod time;
 mod tls;
 mod troubles;
+mod upgrade;
 
 use std::{future::Future, process::ExitCode, sync::Arc};
 
@@ -130,6 +131,7 @@ fn main() -> ExitCode {
     let mut by_itself = cases();
     installed::cases(&mut by_itself);
     envsubst::cases(&mut by_itself);
+    upgrade::cases(&mut by_itself);
     let third = libtest_mimic::run(&arguments, by_itself.trials);
 
     // Only all cases together use all rights.

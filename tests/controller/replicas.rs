@@ -139,9 +139,9 @@ pub fn cases(cases: &mut Cases) {
         }
         assert!(!user.writes(cluster, DateTime::UNIX_EPOCH).await.is_empty(), "its writes can be told");
 
-        // It has much to do as soon as it goes on: all of these are over by then.
+        // It has much to do as soon as it goes on: all of these are over by then, and before the second leads.
         for name in &names {
-            cluster.ends_in(name, 3).await;
+            cluster.ends_in(name, 20).await;
         }
         for name in &names {
             let is_known = |one: &Ephemeron| {
