@@ -31,7 +31,7 @@ pub async fn start() -> (Child, String) {
 }
 
 /// What tokens are signed with, here and by the API that is measured.
-pub const SECRET: &str = "the secret of the benchmark, long enough";
+pub const SECRET: &str = "the secret of the benchmark; long enough";
 
 #[handler]
 #[expect(clippy::needless_pass_by_value, reason = "an extractor is a value")]
