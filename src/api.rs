@@ -44,7 +44,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use ephemeron_preset_host::catalogue::OpenError;
 use kube::Client;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 
 use crate::health::Readiness;
 use bulk::Busy;
@@ -74,6 +74,8 @@ pub struct Api {
     pub under_way: UnderWay,
     /// Which apps have an operation on many services under way.
     pub bulk: Busy,
+    /// Held by what goes on although its caller may have gone away: the end waits for it.
+    pub writing: Arc<RwLock<()>>,
     /// What can be asked for.
     pub catalogue: Catalogue,
     /// The services.
@@ -115,7 +117,10 @@ pub async fn run(
     metrics: Metrics,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ApiError> {
-    let client = Client::try_from(config)?;
+    let mut watching = config.clone();
+    // The API server sends a bookmark every minute: silence means a dead connection.
+    watching.read_timeout = Some(Duration::from_secs(150));
+    let (client, watching) = (Client::try_from(config)?, Client::try_from(watching)?);
     let metrics = Arc::new(metrics);
     server::raise_file_limit();
     let listener = server::bind(settings.listen).await?;
@@ -128,16 +133,17 @@ pub async fn run(
         turns: Turns::default(),
         under_way: UnderWay::default(),
         bulk: Busy::default(),
+        writing: Arc::default(),
         catalogue,
         directory: Directory::default(),
-        ephemerons: Ephemerons::new(client.clone(), settings.namespace.clone()),
+        ephemerons: Ephemerons::new(client, settings.namespace.clone()),
         metrics: Arc::clone(&metrics),
         stopping,
         settings,
     });
     let mut watching = {
         let (api, readiness) = (Arc::clone(&api), readiness.clone());
-        tokio::spawn(async move { api.directory.keep(client, metrics, readiness).await })
+        tokio::spawn(async move { api.directory.keep(watching, metrics, readiness).await })
     };
     let starting = {
         let (api, readiness) = (Arc::clone(&api), readiness.clone());

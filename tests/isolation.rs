@@ -185,6 +185,7 @@ fn a_service_reaches_the_public_internet_and_no_other_address() {
         ("100.100.100.200", false),
         ("127.0.0.1", false),
         ("169.254.169.254", false),
+        ("168.63.129.16", false),
         ("169.254.20.10", false),
         ("172.16.0.1", false),
         ("172.31.255.255", false),

@@ -149,8 +149,9 @@ pub async fn each(
 ) -> Result<Outcome, Problem> {
     let turn = api.bulk.take(&caller.app.name)?;
     let api = Arc::clone(api);
+    let writing = Arc::clone(&api.writing).read_owned().await;
     let all = tokio::spawn(async move {
-        let _turn = turn;
+        let _held = (turn, writing);
         let matched = u32::try_from(meant.len()).unwrap_or(u32::MAX);
         let one = |seen: Arc<Ephemeron>| {
             let api = &api;

@@ -17,7 +17,7 @@ use super::{
     id,
     problem::Problem,
     quota,
-    requests::away,
+    requests::{RequestError, away},
     view::end_of,
 };
 use crate::resource::{
@@ -110,11 +110,12 @@ pub async fn create(api: &Api, caller: &Caller, wanted: Wanted) -> Result<Arc<Ep
     let ephemeron = Ephemeron { metadata, spec, status: None };
     // Of one user, or group, one after the other: else of two that come at once each would see one too many.
     let _turn = api.turns.take(caller).await?;
-    let _place = api.under_way.begin(caller);
+    let mut place = Some(api.under_way.begin(caller));
     if end <= Utc::now() {
         return Err(Problem::bad_request("the end has come before it was the request's turn"));
     }
     for attempt in 1..=ATTEMPTS {
+        place.get_or_insert_with(|| api.under_way.begin(caller));
         if let Err(problem) = quota::within(api, caller) {
             // The one that is asked for may be among those that there are, created by another process.
             return match &fingerprint {
@@ -122,13 +123,19 @@ pub async fn create(api: &Api, caller: &Caller, wanted: Wanted) -> Result<Arc<Ep
                 None => Err(problem),
             };
         }
-        let created = match (api.ephemerons.create(&ephemeron).await, &fingerprint) {
+        let created = match (made(api, caller, &ephemeron, fingerprint.is_some()).await, &fingerprint) {
             (Ok(created), _) => api.directory.cache.wrote(created),
             (Err(error), Some(fingerprint)) if error.is_conflict() => {
                 return again(api, caller, &id, fingerprint).await;
             }
+            (Err(error), Some(fingerprint)) if error.is_unclear() => {
+                let away = away("create the service", &error);
+                return again(api, caller, &id, fingerprint).await.map_err(|_| away);
+            }
             (Err(error), _) => return Err(away("create the service", &error)),
         };
+        // It is counted among those that there are from here on.
+        place = None;
         let problem = match quota::over(api, caller).await {
             Ok(None) => return Ok(created),
             Ok(Some(problem)) => problem,
@@ -145,6 +152,23 @@ pub async fn create(api: &Api, caller: &Caller, wanted: Wanted) -> Result<Arc<Ep
         time::sleep(Duration::from_millis(50 + jitter)).await;
     }
     Err(Problem::internal())
+}
+
+/// Creates it; without a key, also finds it where the answer was lost: nobody else can have its id.
+async fn made(
+    api: &Api,
+    caller: &Caller,
+    ephemeron: &Ephemeron,
+    has_key: bool,
+) -> Result<Ephemeron, RequestError> {
+    let error = match api.ephemerons.create(ephemeron).await {
+        Err(error) if !has_key && (error.is_conflict() || error.is_unclear()) => error,
+        outcome => return outcome,
+    };
+    match api.ephemerons.get(ephemeron.name()).await {
+        Ok(Some(found)) if caller.owns(&found) => Ok(found),
+        _ => Err(error),
+    }
 }
 
 fn put_group(spec: &mut EphemeronSpec, group: Option<&str>) {

@@ -11,7 +11,7 @@ use prometheus_client::{
 use crate::cache::Counts;
 
 /// Seconds of a request; those that wait are not measured.
-const REQUEST: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0];
+const REQUEST: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 5.0, 10.0];
 
 /// An operation of the document, and the status of its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

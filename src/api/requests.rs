@@ -50,6 +50,11 @@ impl RequestError {
         }
     }
 
+    /// Whether it was done all the same is not known.
+    pub fn is_unclear(&self) -> bool {
+        matches!(self.code(), 0 | 500..)
+    }
+
     /// There is no such object.
     pub fn is_missing(&self) -> bool {
         self.code() == 404

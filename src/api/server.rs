@@ -109,7 +109,11 @@ pub async fn serve(
     }
     drop(listener);
     close.send_replace(true);
-    let all = async { while connections.join_next().await.is_some() {} };
+    let all = async {
+        while connections.join_next().await.is_some() {}
+        // Those who asked may have gone away before it was done.
+        drop(api.writing.write().await);
+    };
     if time::timeout(LAST, all).await.is_err() {
         tracing::warn!("requests that did not end within {LAST:?} are cut off");
     }

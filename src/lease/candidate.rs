@@ -29,6 +29,10 @@ use crate::{client::root_cause, health::Readiness};
 const SUBJECT: &str = "lease";
 /// The longest that one request may take: one that hangs leaves time for others.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// A renewal that hangs leaves time for so many more, by this part of the time that the lease is held.
+const RENEWALS: u32 = 3;
+/// How often the Lease is given up, should it change meanwhile.
+const RELEASES: u32 = 3;
 
 /// A name for this process that no other has: that of its machine or Pod, and something random.
 ///
@@ -51,6 +55,9 @@ pub struct Candidate {
     /// Whether a list that is under way has had it.
     listed: bool,
     election: Election,
+    times: Times,
+    /// Whether a write has begun whose outcome is not known.
+    is_writing: bool,
     hold: Arc<Hold>,
     readiness: Readiness,
     /// Whom it was told that it follows.
@@ -78,6 +85,8 @@ impl Candidate {
             events,
             listed: false,
             election: Election::new(identity, place.clone(), times, hold.now()),
+            times,
+            is_writing: false,
             place,
             hold,
             readiness,
@@ -112,11 +121,9 @@ impl Candidate {
     /// Gives the lease up, so that another takes it at once.
     pub async fn release(self) {
         self.hold.set(None);
-        let Some(lease) = self.election.release(&wall()) else { return };
-        let by_default = PostParams::default();
-        let replaced = self.api.replace(&self.place.name, &by_default, &lease);
-        match time::timeout(TIMEOUT, replaced).await {
-            Ok(Ok(_)) => tracing::info!(lease = %self.place, "the lease is released"),
+        match time::timeout(TIMEOUT, self.give_up()).await {
+            Ok(Ok(true)) => tracing::info!(lease = %self.place, "the lease is released"),
+            Ok(Ok(false)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(
                     "the lease could not be released: {}; it runs out by itself",
@@ -125,6 +132,29 @@ impl Candidate {
             }
             Err(_) => tracing::warn!("the lease could not be released in time; it runs out by itself"),
         }
+    }
+
+    /// Returns whether there was something to give up.
+    async fn give_up(&self) -> kube::Result<bool> {
+        let mut lease = self.election.release(&wall());
+        for _ in 0..RELEASES {
+            if let Some(lease) = &lease {
+                match self.api.replace(&self.place.name, &PostParams::default(), lease).await {
+                    Ok(_) => return Ok(true),
+                    Err(kube::Error::Api(status)) if status.code == 409 => {}
+                    Err(error) => return Err(error),
+                }
+            } else if !self.is_writing {
+                break;
+            }
+            // A write that the end has cut off may be done all the same: what is there counts.
+            let found = self.api.get_opt(&self.place.name).await?;
+            lease = found.and_then(|found| self.election.released(found, &wall()));
+            if lease.is_none() {
+                break;
+            }
+        }
+        Ok(false)
     }
 
     /// One wait or one request.
@@ -165,7 +195,10 @@ impl Candidate {
                 api.replace(&name, &by_default, lease).await
             }
         };
-        match time::timeout(self.limit(), written).await {
+        self.is_writing = true;
+        let outcome = time::timeout(self.limit(), written).await;
+        self.is_writing = false;
+        match outcome {
             Ok(Ok(lease)) => {
                 self.election.wrote(sent, self.hold.now(), lease);
                 self.hold.set(self.election.held());
@@ -184,7 +217,8 @@ impl Candidate {
 
     /// No request outlasts what is held.
     fn limit(&self) -> Duration {
-        self.election.held().map_or(TIMEOUT, |until| until.saturating_sub(self.hold.now()).min(TIMEOUT))
+        let most = TIMEOUT.min(self.times.deadline / RENEWALS);
+        self.election.held().map_or(TIMEOUT, |until| until.saturating_sub(self.hold.now()).min(most))
     }
 
     fn take(&mut self, event: Option<watcher::Result<Event<Lease>>>) {
@@ -193,7 +227,7 @@ impl Candidate {
             Some(Ok(Event::Init)) => self.listed = false,
             Some(Ok(Event::InitApply(lease))) => {
                 self.listed = true;
-                self.election.shown(now, lease);
+                self.show(now, lease);
             }
             Some(Ok(Event::InitDone)) => {
                 self.election.watched(true);
@@ -202,14 +236,29 @@ impl Candidate {
                     self.election.doubt(now);
                 }
             }
-            Some(Ok(Event::Apply(lease))) => self.election.shown(now, lease),
-            Some(Ok(Event::Delete(lease))) => self.election.gone(now, &lease),
+            // A watch that has failed may go on where it was, without a list.
+            Some(Ok(Event::Apply(lease))) => {
+                self.election.watched(true);
+                self.show(now, lease);
+            }
+            Some(Ok(Event::Delete(lease))) => {
+                self.election.watched(true);
+                self.election.gone(now, &lease);
+            }
             Some(Err(error)) => {
                 self.election.watched(false);
                 tracing::debug!(lease = %self.place, %error, "the watch of the Lease has failed");
             }
             // It never ends; if it did, the Lease would be read instead.
             None => self.election.watched(false),
+        }
+    }
+
+    fn show(&mut self, now: Duration, lease: Lease) {
+        self.election.shown(now, lease);
+        // Who follows may not ask again for long: what is seen is well.
+        if self.election.held().is_none() {
+            self.well();
         }
     }
 
@@ -226,7 +275,7 @@ impl Candidate {
     fn well(&mut self) {
         if self.trouble.take().is_some() {
             self.readiness.has(SUBJECT);
-            tracing::info!(lease = %self.place, "the Lease can be read and written again");
+            tracing::info!(lease = %self.place, "the Lease is seen and written again");
         }
     }
 

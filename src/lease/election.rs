@@ -240,7 +240,13 @@ impl Election {
     /// The Lease without its holder, if it is ours: whoever sees it can take it at once.
     #[must_use]
     pub fn release(&self, wall: &MicroTime) -> Option<Lease> {
-        let mut lease = self.lease.clone().filter(|_| self.is_mine())?;
+        self.released(self.lease.clone()?, wall)
+    }
+
+    /// The same of this Lease, which may be newer than what is known.
+    #[must_use]
+    pub fn released(&self, mut lease: Lease, wall: &MicroTime) -> Option<Lease> {
+        lease.spec.as_ref().filter(|spec| spec.holder_identity.as_ref() == Some(&self.me))?;
         let spec = lease.spec.get_or_insert_default();
         spec.holder_identity = None;
         spec.lease_duration_seconds = Some(1);

@@ -1,5 +1,5 @@
-//! Lets no write through that does not come from the leader: checked by the monotonic clock, right before
-//! a request goes out. Whoever was stopped and goes on finds it closed.
+//! Lets no write through that does not come from the leader: checked right before a request goes out, by
+//! a clock that goes on while the process is stopped or the machine asleep. Whoever was stopped and goes on finds it closed.
 
 use std::{
     sync::{
@@ -7,17 +7,18 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::future::{self, Either, Ready};
 use http::{Method, Request};
+use rustix::time::{ClockId, clock_gettime};
 use tower::{BoxError, Layer, Service};
 
 /// Whether this process holds the lease at this moment.
 #[derive(Debug)]
 pub struct Hold {
-    started: Instant,
+    started: Duration,
     /// In nanoseconds after the start.
     until: AtomicU64,
 }
@@ -25,7 +26,7 @@ pub struct Hold {
 impl Default for Hold {
     /// It does not.
     fn default() -> Self {
-        Self { started: Instant::now(), until: AtomicU64::new(0) }
+        Self { started: clock(), until: AtomicU64::new(0) }
     }
 }
 
@@ -36,10 +37,10 @@ impl Hold {
         Self { until: AtomicU64::new(u64::MAX), ..Self::default() }
     }
 
-    /// The time since the start, by a clock that goes on while this process is stopped, and that nobody sets.
+    /// The time since the start.
     #[must_use]
     pub fn now(&self) -> Duration {
-        self.started.elapsed()
+        clock().saturating_sub(self.started)
     }
 
     /// Whether it is held now.
@@ -53,6 +54,12 @@ impl Hold {
         let until = until.map_or(0, |until| u64::try_from(until.as_nanos()).unwrap_or(u64::MAX));
         self.until.store(until, Ordering::SeqCst);
     }
+}
+
+/// The time by a clock that nobody sets, and that also counts while the machine is suspended
+/// (`clock_gettime(2)`, `CLOCK_BOOTTIME`).
+fn clock() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
 }
 
 /// The request would change something, and this process does not lead.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    conditions::{AVAILABLE, EXPIRING, POD_READY},
+    conditions::{AVAILABLE, EXPIRING, POD_READY, PRESET_READY},
     reasons::Reason,
 };
 
@@ -15,7 +15,8 @@ Where somebody has to do something, an Event on the Ephemeron says the same; a h
 This page is made from the code: `make generate`.
 ";
 
-const CONDITIONS: [(&str, &str); 3] = [
+const CONDITIONS: [(&str, &str); 4] = [
+    (PRESET_READY, "The preset has said what to run. The condition is only there where the spec names one."),
     (POD_READY, "The Pod is ready. It is not said that it can be reached from outside."),
     (AVAILABLE, "The service can be reached at its host; with a readiness probe its URL has answered."),
     (EXPIRING, "The end is near, or is held back. The condition is only there while that is so."),

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::Cases;
 
-async fn create(http: &Http, token: &str, key: &str, body: &Value) -> Answer {
+/// Asks for a service by a key.
+pub async fn create(http: &Http, token: &str, key: &str, body: &Value) -> Answer {
     let (body, headers) = (body.to_string(), [("Idempotency-Key", key)]);
     let sent = Sent { token: Some(token), body: Some(&body), headers: &headers };
     http.send(Method::POST, "/", sent).await

@@ -1,12 +1,12 @@
 //! How many services there may be, and what an app may ask for.
 
-use std::sync::Mutex;
+use std::{collections::BTreeSet, sync::Mutex};
 
 use futures::future::join_all;
 use kube::api::ListParams;
 use serde_json::json;
 
-use super::server::Server;
+use super::{again, server::Server};
 use crate::{Cases, cluster::until};
 
 const CONFIG: &str = "
@@ -83,6 +83,47 @@ pub fn cases(cases: &mut Cases) {
         let gone = one.http.delete(&format!("/?group={gid}"), &app).await;
         assert_eq!((gone.status.as_u16(), &gone.json["failed"]), (200, &json!(0)), "{}", gone.text);
         cluster.gone(&cluster.ephemerons(), &fourth).await;
+        one.stop().await;
+        other.stop().await;
+    });
+
+    cases.add("api::what_was_accepted_stays_whoever_asks_again", |world| async move {
+        let (one, other) = (Server::with(&world, CONFIG, &[]).await, Server::with(&world, CONFIG, &[]).await);
+        let (servers, app) = ([&one, &other], one.app_token("shop").await);
+        let body = json!({"preset": "server", "lifetimeMinutes": 30});
+        for _ in 0..8 {
+            let (user, gid) = (world.cluster.name("u"), world.cluster.name("g"));
+            let token = one.token_in("shop", &user, &gid).await;
+            // Five services, each asked for by both processes at once; there is room for three. One that is about
+            // to be withdrawn may be what the same request is answered with by the other process.
+            let keys = ["a", "b", "c", "d", "e"];
+            let all = (0..10).map(|at| again::create(&servers[at % 2].http, &token, keys[at / 2], &body));
+            let mut accepted = BTreeSet::new();
+            for answer in join_all(all).await {
+                match answer.status.as_u16() {
+                    202 => {
+                        accepted.insert(answer.json["id"].as_str().expect("an id").to_owned());
+                    }
+                    409 | 429 => assert!(answer.headers.contains_key("retry-after"), "{}", answer.text),
+                    _ => panic!("{}", answer.text),
+                }
+            }
+            assert!(accepted.len() <= 3, "{accepted:?}");
+            let label = format!("ephemerons.qualified.io/user={user}.shop");
+            let mine = || async {
+                let params = ListParams::default().labels(&label);
+                let list = world.cluster.ephemerons().list(&params).await.expect("a list");
+                list.items.iter().map(|one| one.name().to_owned()).collect::<BTreeSet<_>>()
+            };
+            let left = until("what was too many is withdrawn", || async {
+                let left = mine().await;
+                (left.len() <= 3).then_some(left)
+            })
+            .await;
+            assert!(accepted.is_subset(&left), "{accepted:?} were answered, and {left:?} are there");
+            let gone = one.http.delete(&format!("/?group={gid}"), &app).await;
+            assert_eq!((gone.status.as_u16(), &gone.json["failed"]), (200, &json!(0)), "{}", gone.text);
+        }
         one.stop().await;
         other.stop().await;
     });

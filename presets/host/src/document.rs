@@ -39,6 +39,7 @@ pub struct Description {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Rendered {
     /// A PodTemplateSpec, as yet unchecked.
+    #[serde(skip)]
     pub template: Map<String, Value>,
     /// The port on which the service listens.
     pub port: u16,
@@ -102,7 +103,9 @@ pub fn description(text: &str, depth: usize) -> Result<Description, Fault> {
 /// # Errors
 /// When it is not JSON within bounds, or not such a document.
 pub fn rendered(text: &str, depth: usize) -> Result<Rendered, Fault> {
-    let value = parse(text, depth)?;
+    let mut value = parse(text, depth)?;
+    // As it is: to be read once more, as a part of the document, it would have to be built anew.
+    let template = value.as_object_mut().and_then(|fields| fields.remove("template"));
     // What is wrong with a value would be told with the value.
     match value.get("secrets") {
         None => {}
@@ -110,6 +113,11 @@ pub fn rendered(text: &str, depth: usize) -> Result<Rendered, Fault> {
         Some(_) => return Err(Fault::new("at /secrets", "it is no object of names and texts")),
     }
     let mut document: Rendered = document(value)?;
+    document.template = match template {
+        Some(Value::Object(template)) => template,
+        Some(_) => return Err(Fault::new("at /template", "it is no object")),
+        None => return Err(Fault::new("at /template", "it is missing")),
+    };
     if document.port == 0 {
         return Err(Fault::new("at /port", "a port is a number from 1 to 65535"));
     }
@@ -182,6 +190,8 @@ mod tests {
             (good.replace("80", "0"), "at /port"),
             (good.replace("80", "65536"), "65536"),
             (good.replace("port", "prot"), "missing field `port`"),
+            (good.replace("template", "tmplate"), "at /template: it is missing"),
+            (good.replace("{}", "[]"), "at /template: it is no object"),
         ] {
             let reason = reason(rendered(&text, 64));
             assert!(reason.contains(says), "{reason}");

@@ -159,7 +159,11 @@ impl Collection {
         // withdrawn.
         let creating = {
             let api = Arc::clone(&api);
-            tokio::spawn(async move { creating::create(&api, &caller, wanted).await })
+            let writing = Arc::clone(&api.writing).read_owned().await;
+            tokio::spawn(async move {
+                let _writing = writing;
+                creating::create(&api, &caller, wanted).await
+            })
         };
         let created = creating.await.map_err(|_| Problem::internal())??;
         let expiration_time = Time(end_of(&created).unwrap_or_default());

@@ -192,6 +192,9 @@ enum State {
     Over,
 }
 
+/// Why a stream ends before what it follows.
+const STOPS: &str = "this process stops: connect again";
+
 impl Follower {
     fn new(
         api: &Arc<Api>,
@@ -219,6 +222,13 @@ impl Follower {
             if self.state == State::Over {
                 return None;
             }
+            // Also for a reader that is never done with what there is to tell.
+            if *self.stopping.borrow() {
+                return Some(self.over(STOPS));
+            }
+            if time::Instant::now() >= self.end {
+                return Some(self.over("the token is over: connect again with another one"));
+            }
             while let Some(id) = self.due.pop_front() {
                 if let Some(event) = self.event(id) {
                     return Some(event);
@@ -233,14 +243,16 @@ impl Follower {
                 // An error means that this process ends, too.
                 _ = self.stopping.wait_for(|stopping| *stopping) => {
                     self.state = State::Over;
-                    return Some(Event::end("this process stops: connect again"));
+                    return Some(Event::end(STOPS));
                 }
-                () = time::sleep_until(self.end) => {
-                    self.state = State::Over;
-                    return Some(Event::end("the token is over: connect again with another one"));
-                }
+                () = time::sleep_until(self.end) => {}
             }
         }
+    }
+
+    fn over(&mut self, why: &str) -> Event {
+        self.state = State::Over;
+        Event::end(why)
     }
 
     fn event(&mut self, id: String) -> Option<Event> {

@@ -26,7 +26,7 @@ use crate::{
         problem::{AWAY, BAD, BODY, CONFLICT, FORBIDDEN, MANY, MISSING, Problem, Refused, UNKNOWN},
         requests::away,
         time::Time,
-        view::{Phase, Service},
+        view::{Phase, Service, end_of},
     },
     resource::Ephemeron,
 };
@@ -144,7 +144,9 @@ impl Services {
         let found = api.directory.get(&api.ephemerons, &caller.0, &id).await?;
         let now = Service::of(&found, caller.0.user.is_none(), Utc::now());
         if let Some(ear) = ear.filter(|_| now.phase == Phase::Pending) {
-            let end = time::Instant::now() + Duration::from_secs(seconds.into());
+            // No longer than the token is valid.
+            let left = (caller.0.expires - Utc::now()).to_std().unwrap_or_default();
+            let end = time::Instant::now() + Duration::from_secs(seconds.into()).min(left);
             let waiting = waited(Arc::clone(&api), caller.0, found, ear, end);
             later.put(async { Ok(waiting.await.map_err(Unread::from)?.into_response()) });
         }
@@ -232,8 +234,11 @@ async fn waited(
     let _open = api.metrics.stream();
     let mut stopping = api.stopping.clone();
     loop {
+        // Its time may be over without a change, where nothing is deleted.
+        let left = end_of(&found).map(|end| (end - Utc::now()).to_std().unwrap_or_default());
+        let until = left.map_or(end, |left| end.min(time::Instant::now() + left));
         let retry = tokio::select! {
-            _ = api.directory.changed(&ear, end) => None,
+            _ = api.directory.changed(&ear, until) => None,
             // An error means that this process ends, too.
             _ = stopping.wait_for(|stopping| *stopping) => Some(1),
         };

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, map::Entry};
 
 use super::Fault;
 
@@ -95,10 +95,12 @@ impl<'de> Visitor<'de> for Strict {
         let inner = self.deeper()?;
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            if object.contains_key(&key) {
-                return Err(A::Error::custom(format!("the key {key:?} is there twice")));
-            }
-            object.insert(key, entries.next_value_seed(inner)?);
+            match object.entry(key) {
+                Entry::Vacant(place) => place.insert(entries.next_value_seed(inner)?),
+                Entry::Occupied(place) => {
+                    return Err(A::Error::custom(format!("the key {:?} is there twice", place.key())));
+                }
+            };
         }
         Ok(Value::Object(object))
     }
