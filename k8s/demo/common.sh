@@ -20,6 +20,15 @@ PATH=$PATH:/usr/local/go/bin:$HOME/.cargo/bin:/usr/sbin:/sbin
 
 say() { printf '%s\n' "$*"; }
 
+# shipped: the folder with the programs as compile_programs makes them.
+shipped() { realpath -m "${CARGO_TARGET_DIR:-$root/target}/$(rustc -vV | sed -n 's/^host: //p')/image"; }
+
+# compile_programs: both programs as they are shipped, each of them one static file.
+compile_programs() {
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --workspace --profile image --bin run --bin api \
+		--target "$(rustc -vV | sed -n 's/^host: //p')"
+}
+
 heading() { printf '\n== %s\n' "$*"; }
 
 fail() {

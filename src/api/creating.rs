@@ -12,12 +12,12 @@ use tokio::time;
 
 use super::{
     Api,
-    caller::Caller,
+    caller::{Caller, owner},
     catalogue::{Asking, no_such},
     id,
     problem::Problem,
     quota,
-    requests::{RequestError, away},
+    requests::{Ephemerons, RequestError, away},
     view::end_of,
 };
 use crate::resource::{
@@ -123,7 +123,7 @@ pub async fn create(api: &Api, caller: &Caller, wanted: Wanted) -> Result<Arc<Ep
                 None => Err(problem),
             };
         }
-        let created = match (made(api, caller, &ephemeron, fingerprint.is_some()).await, &fingerprint) {
+        let created = match (made(&api.ephemerons, &ephemeron, fingerprint.is_some()).await, &fingerprint) {
             (Ok(created), _) => api.directory.cache.wrote(created),
             (Err(error), Some(fingerprint)) if error.is_conflict() => {
                 return again(api, caller, &id, fingerprint).await;
@@ -156,17 +156,16 @@ pub async fn create(api: &Api, caller: &Caller, wanted: Wanted) -> Result<Arc<Ep
 
 /// Creates it; without a key, also finds it where the answer was lost: nobody else can have its id.
 async fn made(
-    api: &Api,
-    caller: &Caller,
+    ephemerons: &Ephemerons,
     ephemeron: &Ephemeron,
     has_key: bool,
 ) -> Result<Ephemeron, RequestError> {
-    let error = match api.ephemerons.create(ephemeron).await {
+    let error = match ephemerons.create(ephemeron).await {
         Err(error) if !has_key && (error.is_conflict() || error.is_unclear()) => error,
         outcome => return outcome,
     };
-    match api.ephemerons.get(ephemeron.name()).await {
-        Ok(Some(found)) if caller.owns(&found) => Ok(found),
+    match ephemerons.get(ephemeron.name()).await {
+        Ok(Some(found)) if owner(&found) == owner(ephemeron) => Ok(found),
         _ => Err(error),
     }
 }
@@ -221,4 +220,54 @@ fn going() -> Problem {
 pub fn words(minutes: Option<u32>, time: Option<DateTime<Utc>>) -> String {
     let time = time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true));
     format!("{minutes:?} {time:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use http::{Method, Request, Response};
+    use kube::{Client, client::Body};
+
+    use super::*;
+
+    /// An API server that loses the answer to a creation; `there` is what is found then. Returns whether that is
+    /// taken for what was asked for, and how many requests it took.
+    async fn lost(there: Option<&str>, has_key: bool) -> (bool, usize) {
+        let owned_by = |user: &str| {
+            let metadata = json!({"name": "id", "annotations": {CREATED_BY_ANNOTATION: user}});
+            json!({"metadata": metadata, "spec": {"service": {"image": "a", "port": 80}}})
+        };
+        let found = there.map(owned_by);
+        let (count, asked) = (Arc::new(AtomicUsize::new(0)), owned_by("kim.shop"));
+        let counted = Arc::clone(&count);
+        let server = tower::service_fn(move |request: Request<Body>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let answer = match (request.method(), &found) {
+                (&Method::GET, Some(found)) => Ok((200, found.to_string())),
+                (&Method::GET, None) => {
+                    Ok((404, json!({"kind": "Status", "code": 404, "reason": "NotFound"}).to_string()))
+                }
+                _ => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
+            };
+            std::future::ready(answer.map(|(status, text)| {
+                Response::builder().status(status).body(Body::from(text.into_bytes())).expect("an answer")
+            }))
+        });
+        let ephemerons = Ephemerons::new(Client::new(server, "default"), "default".into());
+        let asked = serde_json::from_value(asked).expect("an Ephemeron");
+        (made(&ephemerons, &asked, has_key).await.is_ok(), count.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn a_creation_whose_answer_is_lost_is_found() {
+        assert_eq!(lost(Some("kim.shop"), false).await, (true, 2));
+        assert_eq!(lost(Some("lee.shop"), false).await, (false, 2));
+        assert_eq!(lost(None, false).await, (false, 2));
+        // By a key the request can come again.
+        assert_eq!(lost(Some("kim.shop"), true).await, (false, 1));
+    }
 }
