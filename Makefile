@@ -7,6 +7,8 @@ GO_MODULES := tests/cluster tests/cluster/images/server
 # The tests in tests/*.rs need no cluster; those in tests/controller/ do.
 # Always with --workspace: with other packages, dependencies have other features, and are compiled again.
 LIGHT_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs)) --test attacks --test catalogue --test policy
+# No part of --all-targets.
+CLUSTER_TESTS := --test controller --test chaos
 SCRIPTS = $(shell grep -lIE '^\#!/(usr/bin/env bash|bin/bash|bin/sh)' $$(git ls-files -co --exclude-standard)) k8s/demo/common.sh
 export PATH := $(PATH):/usr/local/go/bin
 
@@ -35,7 +37,8 @@ clients: ## clients in five languages from openapi/, schemathesis and Swagger UI
 	@tests/clients/with-api tests/clients/all
 test-fast: ## format, lints, and all tests that need neither a cluster nor root
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets --test controller --test chaos -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace $(CLUSTER_TESTS) -- -D warnings
 	$(CARGO) test --locked --workspace --lib --bins $(LIGHT_TESTS)
 	$(CARGO) test --locked --workspace --doc
 	$(GUESTS) fmt --all --check
@@ -46,7 +49,8 @@ test-go: ## vet and test the test cluster's own Go code
 	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; go vet ./...; go test ./...); done
 lint: ## format, clippy, go vet, shellcheck, and cargo-deny where it is installed
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets --test controller --test chaos -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace $(CLUSTER_TESTS) -- -D warnings
 	$(GUESTS) fmt --all --check
 	$(GUESTS) clippy --locked --all-targets -- -D warnings
 	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; test -z "$$(gofmt -l . | tee /dev/stderr)"; go vet ./...); done

@@ -94,12 +94,16 @@ async fn misbehaves(stage: &Stage<'_>, dice: &mut Dice, what: &str, trouble: Tro
         let replica = one(installation, &mut dice);
         let outage = match trouble {
             // Who leads goes on leading.
-            Trouble::Share(..) => installation.outage(what),
+            Trouble::Share(..) => Some(installation.outage(what)),
             _ => installation.loss(what),
         };
         replica.proxy.set(trouble);
         wait(&mut dice, 2_000, 20_000).await;
         replica.proxy.set(Trouble::None);
+        // What was held up comes through only now.
+        if let Trouble::Share(_, Wrong::Slow(most)) = trouble {
+            time::sleep(Duration::from_millis(most)).await;
+        }
         installation.over(outage);
     })
     .await;
@@ -144,7 +148,7 @@ async fn clock(stage: &Stage<'_>, dice: &mut Dice) {
         installation.over(outage);
         for seconds in [7_200, -600] {
             wait(&mut dice, 1_000, 4_000).await;
-            let outage = installation.outage(format!("the clock is {seconds} s ahead"));
+            let outage = Some(installation.outage(format!("the clock is {seconds} s ahead")));
             offset.set(seconds);
             wait(&mut dice, 4_000, 8_000).await;
             let before = replica.agreed();

@@ -23,7 +23,7 @@ const LEASE_DURATION: &str = "6s";
 /// Nobody is known to lead when the lease was not renewed for so long.
 const SILENT: TimeDelta = TimeDelta::milliseconds(1_500);
 /// Cases have Leases of their own names; the shipped account has but one.
-pub const LEASES: &str = r#"
+pub const LEASES: &str = r"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: test-leases, namespace: default}
@@ -34,7 +34,7 @@ kind: RoleBinding
 metadata: {name: test-leases, namespace: default}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: test-leases}
 subjects: [{kind: ServiceAccount, name: ephemeron-controller, namespace: default}]
-"#;
+";
 /// What a controller says when it works.
 const READY: &str = "\"ready\"";
 /// What it says when its clock is trusted again.
@@ -99,19 +99,21 @@ impl Installation {
     }
 
     /// This installation cannot do its work from here on.
-    pub fn outage(&self, what: impl Into<String>) -> Option<usize> {
-        Some(self.outages.begin(Some(&self.name), what))
+    pub fn outage(&self, what: impl Into<String>) -> usize {
+        self.outages.begin(Some(&self.name), what)
     }
 
     /// One of its controllers cannot do its work from here on. Where there are others, it is the lease that
     /// tells whether anybody can.
     pub fn loss(&self, what: impl Into<String>) -> Option<usize> {
-        if self.replicas.len() > 1 { None } else { self.outage(what) }
+        (self.replicas.len() == 1).then(|| self.outage(what))
     }
 
     /// It can again.
     pub fn over(&self, outage: Option<usize>) {
-        outage.into_iter().for_each(|outage| self.outages.end(outage));
+        if let Some(outage) = outage {
+            self.outages.end(outage);
+        }
     }
 
     /// Stops all of it; returns what its controllers have said.

@@ -129,7 +129,11 @@ impl<'a> Trial<'a> {
             alone || names.contains(request.name().split('.').next().unwrap_or_default())
         };
         let requests: Vec<_> = requests.into_iter().filter(|request| concerns(&request)).collect();
-        let in_quiet = |request: &&Request| (quiet_from..quiet_until).contains(&request.received);
+        // A fake node that was away leaves its Pods unready, unlike a kubelet: kwok makes them ready once. Of such a Pod
+        // the Events are asked for, once in a minute.
+        let in_quiet = |request: &&Request| {
+            (quiet_from..quiet_until).contains(&request.received) && request.what() != "list events"
+        };
         let asked = survey::asked(requests.iter().filter(in_quiet));
         if !asked.is_empty() {
             problems.push(format!("not idle within {} s of quiet: {asked:?}", QUIET.as_secs()));

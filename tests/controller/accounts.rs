@@ -220,7 +220,7 @@ type Right = (String, String, String);
 /// What the rules of a manifest grant, wherever.
 fn granted(manifest: &str) -> BTreeSet<Right> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(manifest).expect("YAML");
-    let rules = documents.into_iter().flat_map(|document| match document["kind"].as_str() {
+    let rules = documents.into_iter().filter_map(|document| match document["kind"].as_str() {
         Some("ClusterRole") => serde_json::from_value::<ClusterRole>(document).expect("a ClusterRole").rules,
         Some("Role") => serde_json::from_value::<Role>(document).expect("a Role").rules,
         _ => None,
@@ -255,9 +255,9 @@ pub fn last(cases: &mut Cases, began: DateTime<Utc>) {
         let mut denied = BTreeSet::new();
         for line in lines(path).filter(|line| line.contains(":ephemeron-")) {
             let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
-            let user = event["user"]["username"].as_str().unwrap_or_default();
+            let who = event["user"]["username"].as_str().unwrap_or_default();
             let is_whose =
-                |name: &str| HOMES.iter().any(|home| user == format!("system:serviceaccount:{home}:{name}"));
+                |name: &str| HOMES.iter().any(|home| who == format!("system:serviceaccount:{home}:{name}"));
             let Some(whose) = SHIPPED.iter().position(|(name, _)| is_whose(name)) else { continue };
             if event["requestReceivedTimestamp"].as_str().unwrap_or_default() < since.as_str() {
                 continue;

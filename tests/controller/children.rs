@@ -51,8 +51,8 @@ pub fn cases(cases: &mut Cases) {
         cluster.delete(&name).await;
         cluster.gone(&pods, &format!("{name}.1")).await;
     });
-    cases.add("children::a_deleted_service_comes_back", |world| deleted::<Service>(world));
-    cases.add("children::a_deleted_route_comes_back", |world| deleted::<HttpRoute>(world));
+    cases.add("children::a_deleted_service_comes_back", deleted::<Service>);
+    cases.add("children::a_deleted_route_comes_back", deleted::<HttpRoute>);
 
     cases.add("children::a_pod_that_fails_is_replaced", |world| async move {
         let cluster = &world.cluster;

@@ -23,7 +23,7 @@ pub fn manifest(name: &str, lifetime: &str, more: &str) -> String {
 /// The same with labels, and with the end as one line of the spec.
 pub fn manifest_for(name: &str, labels: &str, end: &str, more: &str) -> String {
     format!(
-        r#"
+        r"
 apiVersion: qualified.io/v1alpha1
 kind: Ephemeron
 metadata: {{name: {name}, labels: {{{labels}}}}}
@@ -35,7 +35,7 @@ spec:
     port: 8080
     env: [{{name: MESSAGE, value: this is {name}}}]
     {more}
-"#
+"
     )
 }
 

@@ -6,6 +6,7 @@
 //! alone; after them the installation, without other controllers.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
+#![expect(clippy::too_many_lines, reason = "a function lists all cases of its file")]
 
 mod accounts;
 #[path = "../api/mod.rs"]

@@ -203,14 +203,13 @@ async fn moved(world: &World, what: &str, steps: &[(&str, Vec<(&str, &str)>)], p
         let mut env = vec![("EPHEMERON_SELECTOR", selector.as_str())];
         env.extend(settings);
         let controller = Controller::start(cluster, &domain, &env);
-        let hammer = match &hammer {
-            Some(hammer) => hammer,
-            None => {
-                cluster.available(&name).await;
-                let host = format!("{name}.{domain}");
-                cluster.answers(&format!("http://{host}/"), None, 200).await;
-                hammer.insert(Hammer::start(cluster.env("NODE_ADDRESS"), &host))
-            }
+        let hammer = if let Some(hammer) = &hammer {
+            hammer
+        } else {
+            cluster.available(&name).await;
+            let host = format!("{name}.{domain}");
+            cluster.answers(&format!("http://{host}/"), None, 200).await;
+            hammer.insert(Hammer::start(cluster.env("NODE_ADDRESS"), &host))
         };
         arrived(cluster, &name, route, hammer).await;
         controller.stop().await;

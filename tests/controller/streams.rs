@@ -43,7 +43,7 @@ async fn last(world: &World, prefix: &str, labels: &str, domain: &str, address: 
     let ask = format!("command curl -sS -m 100 --connect-to ::{address}: -w '%{{http_code}}' '{url}'");
     let output = cluster.shell(&ask).await;
     let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let whole = (1..=LINES).map(|line| format!("line {line}\n")).collect::<String>() + "200";
+    let whole = (1..=LINES).fold(String::new(), |text, line| text + &format!("line {line}\n")) + "200";
     assert_eq!(said, whole, "the stream arrives whole: {error}");
 
     echoes(&mut socket, "after the stream").await;

@@ -126,14 +126,14 @@ pub fn cases(cases: &mut Cases) {
         controller.says("ahead of the API server's").await;
         file.set("+0");
         cluster.reaches(&name, "is not held", |one| condition(one, "Expiring").0.is_empty()).await;
-        let patch = Patch::Merge(json!({"spec": {"lifetime": "1s"}}));
+        let sooner = Patch::Merge(json!({"spec": {"lifetime": "1s"}}));
         let after = pods.get(&name).await.expect("the Pod");
         assert_eq!(pod.metadata.uid, after.metadata.uid);
 
         // Behind: what is over is over only once the clocks agree.
         file.set("-600");
         controller.says("behind the API server's").await;
-        cluster.ephemerons().patch(&name, &PatchParams::default(), &patch).await.expect("it is accepted");
+        cluster.ephemerons().patch(&name, &PatchParams::default(), &sooner).await.expect("it is accepted");
         cluster
             .reaches(&name, "has its new end", |one| {
                 let created = one.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
