@@ -40,10 +40,11 @@ where
     };
     let one_shot = || env::args().any(|argument| ONE_SHOT.contains(&argument.as_str()));
     let waits = client::is_in_pod() && !one_shot() && !std::io::stderr().is_terminal();
-    if waits && refused.code() != 0 {
-        return wait(listen.unwrap_or(Listen::Off), refused, attempt).await;
+    match listen {
+        Some(listen @ Listen::At(_)) if waits && refused.code() != 0 => wait(listen, refused, attempt).await,
+        // Where nobody can ask, an end is what shows.
+        _ => Err(refused.print()),
     }
-    Err(refused.print())
 }
 
 async fn wait<T, F>(listen: Listen, refused: Refused, attempt: impl Fn() -> F) -> Result<T, ExitCode>
