@@ -92,6 +92,19 @@ controller_checkout() { cut -d' ' -f3- "$record"; }
 # The checkout whose demo is installed in the cluster, if one is.
 demo_checkout() { [[ -r $installed ]] && cat "$installed"; }
 
+# refuse_any_controller COMMAND: also one of this checkout would work on the objects of COMMAND.
+refuse_any_controller() {
+	local pid other
+	local ways=("first: make demo-down, or let what it is there for end" \
+		"or take another cluster: EPHEMERON_CLUSTER_DIR=FOLDER $1")
+	if pid=$(controller_pid); then
+		fail "a controller of the checkout $(controller_checkout) runs on this cluster (pid $pid)" "${ways[@]}"
+	fi
+	if other=$(demo_checkout); then
+		fail "a demo of the checkout $other runs on this cluster" "${ways[@]}"
+	fi
+}
+
 # refuse_other_controller: two on one cluster would work on the same objects.
 refuse_other_controller() {
 	local pid other
