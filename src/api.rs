@@ -46,7 +46,7 @@ use ephemeron_preset_host::catalogue::OpenError;
 use kube::Client;
 use tokio::sync::{RwLock, watch};
 
-use crate::health::Readiness;
+use crate::{client, health::Readiness};
 use bulk::Busy;
 use catalogue::Catalogue;
 use directory::Directory;
@@ -117,10 +117,8 @@ pub async fn run(
     metrics: Metrics,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ApiError> {
-    let mut watching = config.clone();
-    // The API server sends a bookmark every minute: silence means a dead connection.
-    watching.read_timeout = Some(Duration::from_secs(150));
-    let (client, watching) = (Client::try_from(config)?, Client::try_from(watching)?);
+    let watching = Client::try_from(client::watching(config.clone()))?;
+    let client = Client::try_from(config)?;
     let metrics = Arc::new(metrics);
     server::raise_file_limit();
     let listener = server::bind(settings.listen).await?;

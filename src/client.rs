@@ -1,6 +1,6 @@
 //! How the programs find the API server.
 
-use std::error::Error as _;
+use std::{error::Error as _, time::Duration};
 
 use http::{HeaderValue, header::USER_AGENT};
 
@@ -10,6 +10,9 @@ use http::{HeaderValue, header::USER_AGENT};
     "no way to the API server: {0}; set KUBECONFIG to a kubeconfig file, or run in a cluster with a ServiceAccount"
 )]
 pub struct NoConfiguration(String);
+
+/// After which a watch that shows nothing is made anew.
+const SILENCE: Duration = Duration::from_secs(150);
 
 /// Whether this process runs in a Pod: the kubelet tells every container where the API server is.
 #[must_use]
@@ -34,6 +37,13 @@ pub async fn config(program: &str) -> Result<kube::Config, NoConfiguration> {
         config.headers.push((USER_AGENT, agent));
     }
     Ok(config)
+}
+
+/// The same for watches: the API server sends a bookmark every minute, so that silence means a dead connection.
+#[must_use]
+pub fn watching(mut config: kube::Config) -> kube::Config {
+    config.read_timeout = Some(SILENCE);
+    config
 }
 
 /// The innermost message of an error: the outer ones only repeat that a request failed.

@@ -75,7 +75,7 @@ use telling::Teller;
 use work::{Error, round_up};
 
 use crate::{
-    client::root_cause,
+    client::{self, root_cause},
     health::Readiness,
     lease::{
         candidate::{self, Candidate},
@@ -143,13 +143,11 @@ pub async fn run(
     metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
-    let (mut watching, mut writing) = (config.clone(), config);
+    let watching = Client::try_from(client::watching(config.clone()))?;
+    let mut writing = config;
     // Retries are ours: hidden ones would hold a reconcile's place.
     writing.default_retry = false;
-    // The API server sends a bookmark every minute: silence means a dead connection.
-    watching.read_timeout = Some(Duration::from_secs(150));
     let clock = Arc::new(Clock::default());
-    let watching = Client::try_from(watching)?;
     let hold = Arc::new(if settings.lease.is_some() { Hold::default() } else { Hold::for_ever() });
     let candidate = match &settings.lease {
         None => None,
