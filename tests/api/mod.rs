@@ -1,6 +1,6 @@
 //! The REST API on a real cluster, as backends use it.
 
-mod again;
+pub mod again;
 mod away;
 mod backend;
 pub mod http;

@@ -7,7 +7,10 @@ use kube::api::ListParams;
 use serde_json::json;
 
 use super::{again, server::Server};
-use crate::{Cases, cluster::until};
+use crate::{
+    Cases,
+    cluster::{Cluster, until},
+};
 
 const CONFIG: &str = "
 presets:
@@ -20,6 +23,13 @@ apps:
     longestLifetimeMinutes: 60
     services: {perUser: 3, perGroup: 4, perApp: 100}
 ";
+
+/// The services that there are of a user of the shop.
+async fn of_user(cluster: &Cluster, user: &str) -> BTreeSet<String> {
+    let params = ListParams::default().labels(&format!("ephemerons.qualified.io/user={user}.shop"));
+    let list = cluster.ephemerons().list(&params).await.expect("a list");
+    list.items.iter().map(|one| one.name().to_owned()).collect()
+}
 
 /// The cases.
 pub fn cases(cases: &mut Cases) {
@@ -35,11 +45,6 @@ pub fn cases(cases: &mut Cases) {
         let token = one.token_in("shop", &user, &gid).await;
         let body = json!({"preset": "server", "lifetimeMinutes": 30});
         let servers = [&one, &other];
-        let count = |label: String| async move {
-            let params = ListParams::default().labels(&label);
-            cluster.ephemerons().list(&params).await.expect("a list").items.len()
-        };
-        let mine = format!("ephemerons.qualified.io/user={user}.shop");
         // Of many at once fewer than the quota may be accepted, but never more.
         let accepted = Mutex::new(Vec::new());
         until("the quota is used up", || async {
@@ -58,7 +63,7 @@ pub fn cases(cases: &mut Cases) {
         .await;
         let mut ids = accepted.into_inner().expect("no holder panics");
         let left = until("what was too many is withdrawn", || async {
-            let left = count(mine.clone()).await;
+            let left = of_user(cluster, &user).await.len();
             (left <= 3).then_some(left)
         })
         .await;
@@ -115,14 +120,8 @@ pub fn cases(cases: &mut Cases) {
                 }
             }
             assert!(accepted.len() <= 3, "{accepted:?}");
-            let label = format!("ephemerons.qualified.io/user={user}.shop");
-            let mine = || async {
-                let params = ListParams::default().labels(&label);
-                let list = world.cluster.ephemerons().list(&params).await.expect("a list");
-                list.items.iter().map(|one| one.name().to_owned()).collect::<BTreeSet<_>>()
-            };
             let left = until("what was too many is withdrawn", || async {
-                let left = mine().await;
+                let left = of_user(&world.cluster, &user).await;
                 (left.len() <= 3).then_some(left)
             })
             .await;

@@ -29,6 +29,11 @@ pub struct Hammer {
 impl Hammer {
     /// Starts to ask for `http://{host}/` at port 80 of the address, each time on a new connection.
     pub fn start(address: &str, host: &str) -> Self {
+        Self::at(address, host, "/")
+    }
+
+    /// The same for another path of the host.
+    pub fn at(address: &str, host: &str, path: &'static str) -> Self {
         let (stop, sent, failures) = (
             Arc::<AtomicBool>::default(),
             Arc::<AtomicUsize>::default(),
@@ -38,7 +43,7 @@ impl Hammer {
         let (stopped, count, failed) = (Arc::clone(&stop), Arc::clone(&sent), Arc::clone(&failures));
         let task = tokio::spawn(async move {
             while !stopped.load(Ordering::Relaxed) {
-                let answer = time::timeout(LIMIT, ask(&address, &host)).await;
+                let answer = time::timeout(LIMIT, ask(&address, &host, path)).await;
                 let trouble = match answer {
                     Ok(Ok(200)) => None,
                     Ok(Ok(status)) => Some(format!("status {status}")),
@@ -69,12 +74,12 @@ impl Hammer {
     }
 }
 
-async fn ask(address: &str, host: &str) -> Result<u16, String> {
+async fn ask(address: &str, host: &str, path: &str) -> Result<u16, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let stream = TcpStream::connect((address, 80)).await.map_err(|error| text(&error))?;
     let (mut sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
     let driver = tokio::spawn(driver);
-    let request = Request::get("/").header("host", host).body(Empty::<Bytes>::new()).expect("a request");
+    let request = Request::get(path).header("host", host).body(Empty::<Bytes>::new()).expect("a request");
     let answer = sender.send_request(request).await.map_err(|error| text(&error))?;
     let status = answer.status().as_u16();
     answer.into_body().collect().await.map_err(|error| text(&error))?;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -23,6 +23,7 @@ use crate::{
     Cases, accounts,
     api::http::{Http, Sent},
     cluster::{Cluster, until},
+    hammer::Hammer,
 };
 
 const HOST: &str = "api.installed.localhost";
@@ -64,7 +65,8 @@ pub fn cases(cases: &mut Cases) {
         let before = pods.get(&id).await.expect("its Pod").metadata.uid;
 
         // Upgrades: other settings, and the same Pods anew. The service and the API answer throughout.
-        let watch = Watch::start(cluster, &url, HOST);
+        let (gateway, host) = (cluster.env("NODE_ADDRESS"), format!("{id}.installed.localhost"));
+        let hammers = [Hammer::start(gateway, &host), Hammer::at(gateway, HOST, "/openapi.json")];
         let keys = keys(cluster).await;
         written(cluster, &["EPHEMERON_LOG=debug"]).await;
         cluster.kubectl(&apply).await;
@@ -76,7 +78,11 @@ pub fn cases(cases: &mut Cases) {
         }
         cluster.kubectl("-n ephemeron-system rollout restart deployments").await;
         ready(cluster).await;
-        watch.end().await;
+        for hammer in hammers {
+            assert!(hammer.sent() > 0);
+            let failures = hammer.stop().await;
+            assert!(failures.is_empty(), "{failures:?}");
+        }
         assert_eq!(pods.get(&id).await.expect("its Pod").metadata.uid, before, "the Pod is the same");
         assert_eq!(self::keys(cluster).await, keys, "the keys are the same");
         accounts::are_apart(cluster).await;
@@ -230,47 +236,6 @@ impl Route {
         .await;
         assert_eq!(host, format!("{id}.installed.localhost"));
         format!("http://{host}/")
-    }
-}
-
-/// Asks a service and the API over and over while something happens.
-struct Watch {
-    stop: Arc<AtomicBool>,
-    asked: Arc<AtomicUsize>,
-    task: tokio::task::JoinHandle<Vec<String>>,
-}
-
-impl Watch {
-    fn start(cluster: &Cluster, url: &str, api: &str) -> Self {
-        let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let hosts = [url.trim_start_matches("http://").trim_end_matches('/').to_owned(), api.to_owned()];
-        let address = format!("{}:80", cluster.env("NODE_ADDRESS"));
-        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&asked));
-        let task = tokio::spawn(async move {
-            let (http, mut failures) = (Http::new(&address), Vec::new());
-            while !stopped.load(Ordering::Relaxed) {
-                for host in &hosts {
-                    let path = if host == HOST { "/openapi.json" } else { "/" };
-                    let sent = Sent { headers: &[("host", host)], ..Sent::default() };
-                    let answer = http.send(Method::GET, path, sent).await;
-                    count.fetch_add(1, Ordering::Relaxed);
-                    if answer.status != 200 {
-                        failures.push(format!("{host}: {}", answer.status));
-                    }
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-            failures
-        });
-        Self { stop, asked, task }
-    }
-
-    /// Every answer was a good one.
-    async fn end(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let failures = self.task.await.expect("it ends");
-        assert!(failures.is_empty(), "of {}: {failures:?}", self.asked.load(Ordering::Relaxed));
-        assert!(self.asked.load(Ordering::Relaxed) > 0);
     }
 }
 

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use gateway_api::httproutes::HttpRoute;
-use http::Method;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -12,7 +11,7 @@ use serde_json::json;
 use crate::{
     Cases, World,
     api::{
-        http::Sent,
+        again,
         server::{CONFIG, Server},
     },
     cluster::{Cluster, until},
@@ -192,12 +191,11 @@ where
 async fn whole_life(cluster: &Cluster, server: &Server, of: &str) {
     let token = server.token("shop", "lee").await;
     let key = cluster.name("once");
-    let body = json!({"preset": "server", "lifetimeMinutes": 30}).to_string();
-    let headers = [("idempotency-key", key.as_str())];
-    let sent = Sent { token: Some(&token), body: Some(&body), headers: &headers };
-    let first = server.http.send(Method::POST, "/", sent).await;
+    let body = json!({"preset": "server", "lifetimeMinutes": 30});
+    let create = || again::create(&server.http, &token, &key, &body);
+    let first = create().await;
     assert_eq!(first.status, 202, "{of}: {}", first.text);
-    assert_eq!(server.http.send(Method::POST, "/", sent).await.json["id"], first.json["id"], "{of}");
+    assert_eq!(create().await.json["id"], first.json["id"], "{of}");
     let id = first.json["id"].as_str().expect("an id");
     let mut events = server.http.events(&format!("/{id}/events"), &token).await;
     server.available(&token, id).await;
