@@ -32,7 +32,7 @@ compile_programs() {
 heading() { printf '\n== %s\n' "$*"; }
 
 fail() {
-	printf '\n%s\n' "$1" >&2
+	printf '\nerror: %s\n' "$1" >&2
 	shift
 	if (($#)); then printf '  -> %s\n' "$@" >&2; fi
 	exit 1

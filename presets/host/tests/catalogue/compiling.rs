@@ -5,7 +5,10 @@ use std::{
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::mpsc::channel,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::channel,
+    },
     thread,
     time::Duration,
 };
@@ -206,15 +209,20 @@ fn one_that_is_written_again_and_again_keeps_nobody_waiting() {
     let items = format!(r#"(data (i32.const 32768) "{}")"#, "x".repeat(10_000));
     put(&place, "large", &Guest { items, ..named("large", 1) }.bytes());
     let (told, served) = channel();
+    let over = AtomicBool::new(false);
     let _shop = Shop::with([folder], |options| {
         // On the keeper's own thread: it is written before the next file is chosen.
         options.on_change = Box::new(move |change| match change {
+            // The folder may be gone by then.
+            _ if over.load(Ordering::Relaxed) => {}
             Change::Served { name, version, .. } if name == "small" => {
                 let next = version.parse::<u16>().expect("a number").wrapping_add(1).max(1);
                 put(&place, "small", &preset("small", next));
             }
-            // It comes once; who has heard it does not listen any more.
-            Change::Served { .. } => drop(told.send(())),
+            Change::Served { .. } => {
+                over.store(true, Ordering::Relaxed);
+                told.send(()).expect("somebody waits");
+            }
             other => panic!("{other}"),
         });
     });
