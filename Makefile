@@ -46,7 +46,7 @@ test-fast: ## format, lints, and all tests that need neither a cluster nor root
 	$(GUESTS) test --locked
 	@$(MAKE) --no-print-directory test-go
 test-go: ## vet and test the test cluster's own Go code
-	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; go vet ./...; go test ./...); done
+	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; go mod download || go mod download; go vet ./...; go test ./...); done
 lint: ## format, clippy, go vet, shellcheck, and cargo-deny where it is installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings

@@ -61,6 +61,23 @@ step_or() {
 	say "done in $((SECONDS - began)) s"
 }
 
+# apt_get ARGUMENT...: Debian's package manager, again with fresh lists if it fails: a new machine has none yet, or old
+# ones, which name versions that the archive no longer has; or another apt-get holds them.
+apt_get() {
+	# All of it as root: its own user may not write to a checkout's folders.
+	local get=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=5
+		-o APT::Sandbox::User=root) pause
+	for pause in 2 10 30; do
+		if "${get[@]}" "$@"; then return; fi
+		sleep "$pause"
+		"${get[@]}" update || true
+	done
+	"${get[@]}" "$@"
+}
+
+# apt_install PACKAGE...
+apt_install() { step "install $*" apt_get install --no-install-recommends "$@"; }
+
 # started PID: when it began, in a form that is only good for comparison; fails if it has ended.
 started() {
 	local stat fields

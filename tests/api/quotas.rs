@@ -115,7 +115,8 @@ pub fn cases(cases: &mut Cases) {
                     202 => {
                         accepted.insert(answer.json["id"].as_str().expect("an id").to_owned());
                     }
-                    409 | 429 => assert!(answer.headers.contains_key("retry-after"), "{}", answer.text),
+                    // 503: on a slow machine its turn may not come in time.
+                    409 | 429 | 503 => assert!(answer.headers.contains_key("retry-after"), "{}", answer.text),
                     _ => panic!("{}", answer.text),
                 }
             }

@@ -40,7 +40,7 @@ func (c *Cluster) buildNode(ctx context.Context) error {
 	if !isBuilt(binary, sum) {
 		err := c.Step(ctx, "build kubernetes", "6 to 10 minutes", func(ctx context.Context, log io.Writer) error {
 			// -v names each package as it is compiled, for the progress.
-			err := run(ctx, log, sources, []string{"CGO_ENABLED=0"}, "go", "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", binary+".new", ".")
+			err := runGo(ctx, log, sources, []string{"CGO_ENABLED=0"}, "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", binary+".new", ".")
 			if err != nil {
 				return err
 			}

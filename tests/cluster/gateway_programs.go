@@ -46,7 +46,7 @@ func (p goProgram) ensure(ctx context.Context, c *Cluster) (string, error) {
 		}
 		defer os.RemoveAll(work)
 		env := []string{"GOBIN=" + work, "CGO_ENABLED=0"}
-		if err := run(ctx, log, work, env, "go", "install", "-trimpath", "-ldflags=-s -w", p.Module+"/"+p.Package+"@"+p.Version); err != nil {
+		if err := runGo(ctx, log, work, env, "install", "-trimpath", "-ldflags=-s -w", p.Module+"/"+p.Package+"@"+p.Version); err != nil {
 			return fmt.Errorf("build %s %s: %w", p.Program, p.Version, err)
 		}
 		return install(filepath.Join(work, p.Program), program)

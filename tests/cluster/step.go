@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -57,6 +58,26 @@ func run(ctx context.Context, log io.Writer, dir string, env []string, args ...s
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
 	cmd.Env = append(os.Environ(), env...)
 	return runTied(cmd)
+}
+
+// runGo runs the Go command, again if it fails: it fetches modules, and gives
+// up at the first answer that does not come. What was fetched and compiled by
+// then stays.
+func runGo(ctx context.Context, log io.Writer, dir string, env []string, args ...string) error {
+	err := run(ctx, log, dir, env, slices.Insert(args, 0, "go")...)
+	for _, pause := range []time.Duration{2 * time.Second, 20 * time.Second} {
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		fmt.Fprintf(log, "%v: once more in %s\n", err, pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+		err = run(ctx, log, dir, env, slices.Insert(args, 0, "go")...)
+	}
+	return err
 }
 
 // runTied runs a command that the kernel kills with this process. The kernel

@@ -4,9 +4,10 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io::{BufRead as _, BufReader},
+    sync::Mutex,
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
     core::v1::ConfigMap,
@@ -27,6 +28,16 @@ const API: &str = include_str!("../../k8s/api/sa.yaml");
 const SHIPPED: [(&str, &str); 2] = [("ephemeron-controller", CONTROLLER), ("ephemeron-api", API)];
 /// The namespaces that the accounts are in: of the files, and of the installation.
 const HOMES: [&str; 2] = ["default", "ephemeron-system"];
+
+/// When installations were removed: their accounts lose their rights before their Pods end.
+static REMOVALS: Mutex<Vec<(DateTime<Utc>, DateTime<Utc>)>> = Mutex::new(Vec::new());
+
+/// Removes an installation, its accounts included.
+pub async fn remove(cluster: &Cluster, command: &str) {
+    let began = Utc::now();
+    cluster.kubectl(command).await;
+    REMOVALS.lock().expect("no holder panics").push((began, Utc::now()));
+}
 
 /// A kubeconfig of an account that is shipped: whatever it lacks would show.
 pub async fn kubeconfig(cluster: &Cluster, name: &'static str) -> &'static str {
@@ -240,7 +251,7 @@ fn granted(manifest: &str) -> BTreeSet<Right> {
 pub fn last(cases: &mut Cases, began: DateTime<Utc>) {
     cases.add("accounts::nothing_is_granted_in_vain_and_nothing_was_denied", move |world| async move {
         let cluster = &world.cluster;
-        let since = began.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let removals = REMOVALS.lock().expect("no holder panics").clone();
         // The log is written in batches: what came before this request is there once this is.
         let marker = cluster.name("marker");
         let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), "default");
@@ -259,7 +270,12 @@ pub fn last(cases: &mut Cases, began: DateTime<Utc>) {
             let is_whose =
                 |name: &str| HOMES.iter().any(|home| who == format!("system:serviceaccount:{home}:{name}"));
             let Some(whose) = SHIPPED.iter().position(|(name, _)| is_whose(name)) else { continue };
-            if event["requestReceivedTimestamp"].as_str().unwrap_or_default() < since.as_str() {
+            let Ok(at) =
+                event["requestReceivedTimestamp"].as_str().unwrap_or_default().parse::<DateTime<Utc>>()
+            else {
+                continue;
+            };
+            if at < began {
                 continue;
             }
             let object = &event["objectRef"];
@@ -274,6 +290,11 @@ pub fn last(cases: &mut Cases, began: DateTime<Utc>) {
             }
             let right = (text(&object["apiGroup"]), resource, text(&event["verb"]));
             if event["annotations"]["authorization.k8s.io/decision"] == "forbid" {
+                if removals.iter().any(|(from, to)| (from..=to).contains(&&at))
+                    && who.contains(":ephemeron-system:")
+                {
+                    continue;
+                }
                 denied.insert((SHIPPED[whose].0, right, text(&object["namespace"])));
             } else {
                 used[whose].insert(right);

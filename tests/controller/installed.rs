@@ -10,10 +10,14 @@ use std::{
     },
 };
 
+use gateway_api::httproutes::HttpRoute;
 use http::Method;
 use k8s_openapi::{
     ByteString,
-    api::core::v1::{Namespace, Pod, Secret},
+    api::{
+        core::v1::{Namespace, Pod, Secret},
+        networking::v1::Ingress,
+    },
 };
 use kube::Api;
 use serde_json::{Value, json};
@@ -39,12 +43,18 @@ patches:
       - {op: add, path: /spec/template/spec/dnsConfig, value: {nameservers: [ADDRESS]}}
 ";
 
+/// A cluster whose ingress class is not the default one: docs/install.md says to name it.
+const CLASS: &str = "
+  - target: {kind: Ingress, name: ephemeron-api}
+    patch: '[{op: add, path: /spec/ingressClassName, value: traefik}]'
+";
+
 /// The case; no other controller may run.
 pub fn cases(cases: &mut Cases) {
     cases.add("installed::from_one_command_through_upgrades_to_nothing", |world| async move {
         let cluster = &world.cluster;
         let names = name_server(cluster).await;
-        let folder = written(cluster, &[]).await;
+        let folder = written(cluster, "gateway", &[]).await;
         let apply = format!("apply -k {}", folder.display());
         cluster.kubectl(&apply).await;
         ready(cluster).await;
@@ -68,7 +78,7 @@ pub fn cases(cases: &mut Cases) {
         let (gateway, host) = (cluster.env("NODE_ADDRESS"), format!("{id}.installed.localhost"));
         let hammers = [Hammer::start(gateway, &host), Hammer::at(gateway, HOST, "/openapi.json")];
         let keys = keys(cluster).await;
-        written(cluster, &["EPHEMERON_LOG=debug"]).await;
+        written(cluster, "gateway", &["EPHEMERON_LOG=debug"]).await;
         cluster.kubectl(&apply).await;
         ready(cluster).await;
         // A key that is missing, as one that a later version asks for, is added; the others stay.
@@ -90,20 +100,30 @@ pub fn cases(cases: &mut Cases) {
         assert_eq!(api.get(&token, &id).await["id"], id.as_str(), "tokens and ids, too");
 
         // Without Ephemeron the services go on; nothing ends them.
-        cluster.kubectl("delete namespace ephemeron-system --timeout=120s").await;
+        accounts::remove(cluster, "delete namespace ephemeron-system --timeout=120s").await;
         cluster.answers(&url, None, 200).await;
         assert_eq!(pods.get(&id).await.expect("its Pod").metadata.uid, before);
 
-        // Installed again, it takes them over, and ends them.
+        // Installed again, now with Ingresses: it takes them over, gives them other routes, and ends them.
+        let hammer = Hammer::start(gateway, &host);
+        written(cluster, "ingress", &["EPHEMERON_GATEWAY=ingress", "EPHEMERON_INGRESS_CLASS=traefik"]).await;
         cluster.kubectl(&apply).await;
         ready(cluster).await;
-        cluster.answers(&url, None, 200).await;
+        let routes = Api::<HttpRoute>::namespaced(cluster.client.clone(), "ephemerons");
+        cluster.gone(&routes, &id).await;
+        let ingresses = Api::<Ingress>::namespaced(cluster.client.clone(), "ephemerons");
+        assert!(ingresses.get_opt(&id).await.expect("an answer").is_some());
+        let failures = hammer.stop().await;
+        assert!(failures.is_empty(), "{failures:?}");
         assert_eq!(pods.get(&id).await.expect("its Pod").metadata.uid, before);
+        let api = Route::new(cluster).await;
+        let token = api.token().await;
+        assert_eq!(api.get(&token, &id).await["id"], id.as_str(), "the API answers by its Ingress");
         cluster.ends_in(&id, 1).await;
         cluster.gone(&cluster.ephemerons(), &id).await;
         cluster.gone(&pods, &id).await;
 
-        cluster.kubectl(&format!("delete -k {} --timeout=120s", folder.display())).await;
+        accounts::remove(cluster, &format!("delete -k {} --timeout=120s", folder.display())).await;
         let left = cluster
             .kubectl(
                 "get namespaces,clusterroles,clusterrolebindings -l app.kubernetes.io/part-of=ephemeron -o name",
@@ -117,8 +137,8 @@ pub fn cases(cases: &mut Cases) {
     });
 }
 
-/// Writes an installation of these images and further settings; returns its folder.
-async fn written(cluster: &Cluster, settings: &[&str]) -> PathBuf {
+/// Writes an installation of these images with a folder of k8s/routes and further settings; returns its folder.
+async fn written(cluster: &Cluster, route: &str, settings: &[&str]) -> PathBuf {
     // Two levels below the checkout, as the demo's.
     let folder = Path::new("target/installed");
     let images = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("images");
@@ -126,7 +146,7 @@ async fn written(cluster: &Cluster, settings: &[&str]) -> PathBuf {
     let script = format!(
         ". k8s/demo/common.sh
          read -r controller <'{images}/controller.ref' && read -r api <'{images}/api.ref'
-         write_installation {folder} gateway \"$controller\" \"$api\" EPHEMERON_DOMAIN=installed.localhost EPHEMERON_API_HOST={HOST} \
+         write_installation {folder} {route} \"$controller\" \"$api\" EPHEMERON_DOMAIN=installed.localhost EPHEMERON_API_HOST={HOST} \
              EPHEMERON_GATEWAY=gateways/traefik GATEWAY_ADDRESSES={node}/32 EPHEMERON_PROBE_ADDRESS={GATEWAY_NAME} {}",
         settings.join(" "),
         images = images.display(),
@@ -140,7 +160,8 @@ async fn written(cluster: &Cluster, settings: &[&str]) -> PathBuf {
     );
     let file = folder.join("kustomization.yaml");
     let text = std::fs::read_to_string(&file).expect("it was written");
-    std::fs::write(&file, text + &NAME_SERVER.replace("ADDRESS", host)).expect("a file");
+    let class = if route == "ingress" { CLASS.trim_start_matches('\n') } else { "" };
+    std::fs::write(&file, text + &NAME_SERVER.replace("ADDRESS", host) + class).expect("a file");
     folder.into()
 }
 
