@@ -46,7 +46,8 @@ patches:
 /// A cluster whose ingress class is not the default one: docs/install.md says to name it.
 const CLASS: &str = "
   - target: {kind: Ingress, name: ephemeron-api}
-    patch: '[{op: add, path: /spec/ingressClassName, value: traefik}]'
+    patch: |-
+      - {op: add, path: /spec/ingressClassName, value: traefik}
 ";
 
 /// The case; no other controller may run.
