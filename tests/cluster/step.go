@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -64,7 +63,8 @@ func run(ctx context.Context, log io.Writer, dir string, env []string, args ...s
 // up at the first answer that does not come. What was fetched and compiled by
 // then stays.
 func runGo(ctx context.Context, log io.Writer, dir string, env []string, args ...string) error {
-	err := run(ctx, log, dir, env, slices.Insert(args, 0, "go")...)
+	args = append([]string{"go"}, args...)
+	err := run(ctx, log, dir, env, args...)
 	for _, pause := range []time.Duration{2 * time.Second, 20 * time.Second} {
 		if err == nil || ctx.Err() != nil {
 			return err
@@ -75,7 +75,7 @@ func runGo(ctx context.Context, log io.Writer, dir string, env []string, args ..
 		case <-ctx.Done():
 			return err
 		}
-		err = run(ctx, log, dir, env, slices.Insert(args, 0, "go")...)
+		err = run(ctx, log, dir, env, args...)
 	}
 	return err
 }
