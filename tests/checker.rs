@@ -118,6 +118,11 @@ fn who_ends_late_is_seen() {
     // Its end was put into the past: it is due from then on.
     let shortened = vec![begins(60_000), extended_done(7_000, 1_000), gone(7_600, 1_000)];
     assert_eq!(wrongs(shortened, &[7_500], &[]), []);
+    // It may be deleted before the answer is there.
+    let change = asked(7_000, 7_600, Wish::End(at(1_000)), Answer::Done);
+    assert_eq!(wrongs(vec![begins(60_000), change, gone(7_650, 1_000)], &[7_500], &[]), []);
+    let refused = asked(7_000, 7_600, Wish::End(at(9_000)), Answer::Refused(409));
+    assert_eq!(wrongs(vec![begins(5_000), refused, gone(7_650, 5_000)], &[7_500], &[]), [Wrong::Late]);
 }
 
 #[test]

@@ -171,15 +171,13 @@ fn ends(life: &Life) -> (Time, Time) {
     (ends.iter().min().copied().unwrap_or(first), ends.iter().max().copied().unwrap_or(first))
 }
 
-/// When its last change before its deletion had been made for certain.
+/// When its last change before its deletion had been made for certain. The answer to a change may come after the
+/// deletion that it has brought about.
 fn settled(life: &Life, deleted: Time) -> Time {
-    let changes = life.events.iter().filter(|event| {
-        let is_change = match event.what {
-            What::Asked { answer, .. } => !matches!(answer, Answer::Refused(_)),
-            What::Ends(_) => true,
-            What::Gone(_) | What::Missing => false,
-        };
-        is_change && event.at <= deleted
+    let changes = life.events.iter().filter_map(|event| match event.what {
+        What::Asked { answer: Answer::Refused(_), .. } | What::Gone(_) | What::Missing => None,
+        What::Asked { sent, .. } => (sent <= deleted).then(|| event.at.min(deleted)),
+        What::Ends(_) => (event.at <= deleted).then_some(event.at),
     });
-    changes.map(|event| event.at).max().unwrap_or(deleted)
+    changes.max().unwrap_or(deleted)
 }
