@@ -10,6 +10,8 @@ LIGHT_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs)) --test att
 # No part of --all-targets.
 CLUSTER_TESTS := --test controller --test chaos
 SCRIPTS = $(shell grep -lIE '^\#!/(usr/bin/env bash|bin/bash|bin/sh)' $$(git ls-files -co --exclude-standard)) k8s/demo/common.sh
+# Downloads are tried again: a network is not always there.
+export CARGO_NET_RETRY ?= 10
 export PATH := $(PATH):/usr/local/go/bin
 
 .PHONY: help
@@ -46,7 +48,7 @@ test-fast: ## format, lints, and all tests that need neither a cluster nor root
 	$(GUESTS) test --locked
 	@$(MAKE) --no-print-directory test-go
 test-go: ## vet and test the test cluster's own Go code
-	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; go mod download || go mod download; go vet ./...; go test ./...); done
+	@set -e; for module in $(GO_MODULES); do (set -x; cd $$module; go mod download || { sleep 5; go mod download; }; go vet ./...; go test ./...); done
 lint: ## format, clippy, go vet, shellcheck, and cargo-deny where it is installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings

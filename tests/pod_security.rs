@@ -31,7 +31,11 @@ const MENDED: &[&str] = &[
 fn module() -> PathBuf {
     let node = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/node");
     let go = |arguments: &[&str]| {
-        let output = Command::new("go").args(arguments).current_dir(&node).output().expect("Go is installed");
+        let once =
+            || Command::new("go").args(arguments).current_dir(&node).output().expect("Go is installed");
+        let output = once();
+        // What it fetches may not have come.
+        let output = if output.status.success() { output } else { once() };
         assert!(output.status.success(), "go {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     };

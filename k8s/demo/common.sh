@@ -61,22 +61,18 @@ step_or() {
 	say "done in $((SECONDS - began)) s"
 }
 
-# apt_get ARGUMENT...: Debian's package manager, again with fresh lists if it fails: a new machine has none yet, or old
-# ones, which name versions that the archive no longer has; or another apt-get holds them.
-apt_get() {
-	# All of it as root: its own user may not write to a checkout's folders.
-	local get=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=5
-		-o APT::Sandbox::User=root) pause
+# again COMMAND...: runs it, and again if it fails: what it fetches may not have come.
+again() {
+	local pause
 	for pause in 2 10 30; do
-		if "${get[@]}" "$@"; then return; fi
+		if "$@"; then return; fi
 		sleep "$pause"
-		"${get[@]}" update || true
 	done
-	"${get[@]}" "$@"
+	"$@"
 }
 
 # apt_install PACKAGE...
-apt_install() { step "install $*" apt_get install --no-install-recommends "$@"; }
+apt_install() { step "install $*" tests/cluster/apt-get install --no-install-recommends "$@"; }
 
 # started PID: when it began, in a form that is only good for comparison; fails if it has ended.
 started() {
@@ -109,29 +105,17 @@ controller_checkout() { cut -d' ' -f3- "$record"; }
 # The checkout whose demo is installed in the cluster, if one is.
 demo_checkout() { [[ -r $installed ]] && cat "$installed"; }
 
-# refuse_any_controller COMMAND: also one of this checkout would work on the objects of COMMAND.
-refuse_any_controller() {
-	local pid other
-	local ways=("first: make demo-down, or let what it is there for end" \
+# refuse_controller COMMAND [CHECKOUT]: two on one cluster would work on the same objects. One of CHECKOUT is no other.
+refuse_controller() {
+	local pid other own=${2:-}
+	local ways=("first: make demo-down, here or there, or let what it is there for end"
 		"or take another cluster: EPHEMERON_CLUSTER_DIR=FOLDER $1")
-	if pid=$(controller_pid); then
-		fail "a controller of the checkout $(controller_checkout) runs on this cluster (pid $pid)" "${ways[@]}"
+	if pid=$(controller_pid) && [[ $(controller_checkout) != "$own" ]]; then
+		fail "a controller of the checkout $(controller_checkout) runs on the cluster in $EPHEMERON_CLUSTER_DIR (pid $pid)" \
+			"${ways[@]}"
 	fi
-	if other=$(demo_checkout); then
-		fail "a demo of the checkout $other runs on this cluster" "${ways[@]}"
-	fi
-}
-
-# refuse_other_controller: two on one cluster would work on the same objects.
-refuse_other_controller() {
-	local pid other
-	if other=$(demo_checkout) && [[ $other != "$root" ]]; then
-		fail "a demo of the checkout $other runs on the cluster in $EPHEMERON_CLUSTER_DIR" \
-			"first: make demo-down, here or there" "or take another cluster: EPHEMERON_CLUSTER_DIR=FOLDER make ..."
-	fi
-	if pid=$(controller_pid) && [[ $(controller_checkout) != "$root" ]]; then
-		fail "a demo of the checkout $(controller_checkout) runs on the cluster in $EPHEMERON_CLUSTER_DIR (pid $pid)" \
-			"first: make demo-down, here or there" "or take another cluster: EPHEMERON_CLUSTER_DIR=FOLDER make ..."
+	if other=$(demo_checkout) && [[ $other != "$own" ]]; then
+		fail "a demo of the checkout $other runs on the cluster in $EPHEMERON_CLUSTER_DIR" "${ways[@]}"
 	fi
 }
 

@@ -15,10 +15,9 @@ use crate::resource::{
     conditions::{self, AVAILABLE},
 };
 
-/// A gateway says that it accepts a route a moment before it serves it.
-const SERVED_AFTER: TimeDelta = TimeDelta::seconds(2);
-/// Where the URL is not probed, nothing but time tells.
-const TAKEN_FOR_SERVED_AFTER: TimeDelta = TimeDelta::seconds(10);
+/// A gateway says that it accepts a route a moment before it serves it, and while the old route is there, an answer
+/// may come by that one: nothing but time tells.
+const SERVED_AFTER: TimeDelta = TimeDelta::seconds(10);
 
 /// A move that is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,12 +59,8 @@ pub fn served_in(
         }
         _ => return None,
     };
-    let pause = match reachability {
-        Some(Reachability::Answered) => SERVED_AFTER,
-        Some(_) => return None,
-        None => TAKEN_FOR_SERVED_AFTER,
-    };
-    Some((since + pause - now).clamp(TimeDelta::zero(), pause))
+    let answers = reachability.is_none_or(|found| *found == Reachability::Answered);
+    answers.then(|| (since + SERVED_AFTER - now).clamp(TimeDelta::zero(), SERVED_AFTER))
 }
 
 #[cfg(test)]

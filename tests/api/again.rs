@@ -89,7 +89,7 @@ pub fn cases(cases: &mut Cases) {
     });
 
     cases.add("api::an_end_tells_who_waits_to_come_back", |world| async move {
-        let server = Server::with(&world, super::server::CONFIG, &[("EPHEMERON_API_DRAIN", "3s")]).await;
+        let server = Server::with(&world, super::server::CONFIG, &[("EPHEMERON_API_DRAIN", "20s")]).await;
         let token = server.token("shop", "heidi").await;
         // It has a Pod that never becomes ready, and is not in trouble for a while.
         let id = server.create(&token, "missing").await;

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use serde_json::json;
 
 use super::server::Server;
-use crate::{Cases, cluster::until, controllers::Controller};
+use crate::{Cases, cluster::until, controllers::Controller, presets::PATIENT};
 
 const CONFIG: &str = "
 presets:
@@ -28,10 +28,13 @@ pub fn cases(cases: &mut Cases) {
         let values = folder.join("values.yaml");
         fs::write(&values, "images: {database: local/server:1}").expect("a file");
         let (shelf, values) = (folder.display().to_string(), values.display().to_string());
-        let env = [("EPHEMERON_PRESETS", shelf.as_str()), ("EPHEMERON_PRESET_VALUES", values.as_str())];
+        let mut env =
+            vec![("EPHEMERON_PRESETS", shelf.as_str()), ("EPHEMERON_PRESET_VALUES", values.as_str())];
+        env.extend(PATIENT);
         // Both programs have the same presets.
         let selector = ("EPHEMERON_SELECTOR", "ephemerons.qualified.io/app=shelf");
-        let controller = Controller::start(cluster, "localhost", &[env[0], env[1], selector]);
+        let of_controller: Vec<_> = env.iter().copied().chain([selector]).collect();
+        let controller = Controller::start(cluster, "localhost", &of_controller);
         controller.says("\"ready\"").await;
         let config = CONFIG.replace("shop: {", "shelf: {").replace("key of the shop", "key of the shelf");
         let server = Server::with(&world, &config, &env).await;

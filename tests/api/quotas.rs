@@ -53,7 +53,8 @@ pub fn cases(cases: &mut Cases) {
             for answer in answers {
                 match answer.status.as_u16() {
                     202 => ids.push(answer.json["id"].as_str().expect("an id").to_owned()),
-                    429 => assert!(answer.headers.contains_key("retry-after"), "{}", answer.text),
+                    // 503: on a slow machine its turn may not come in time.
+                    429 | 503 => assert!(answer.headers.contains_key("retry-after"), "{}", answer.text),
                     _ => panic!("{}", answer.text),
                 }
             }
@@ -91,16 +92,20 @@ pub fn cases(cases: &mut Cases) {
         .await;
         ids.push(again.json["id"].as_str().expect("an id").to_owned());
         let app = one.app_token("shop").await;
-        let gone = one.http.delete(&format!("/?group={gid}"), &app).await;
-        assert_eq!((gone.status.as_u16(), &gone.json["failed"]), (200, &json!(0)), "{}", gone.text);
-        cluster.gone(&cluster.ephemerons(), &fourth).await;
+        // What the other process has created may not be known here yet.
+        until("all of the group is gone", || async {
+            let gone = one.http.delete(&format!("/?group={gid}"), &app).await;
+            assert_eq!((gone.status.as_u16(), &gone.json["failed"]), (200, &json!(0)), "{}", gone.text);
+            cluster.ephemeron(&fourth).await.is_none().then_some(())
+        })
+        .await;
         one.stop().await;
         other.stop().await;
     });
 
     cases.add("api::what_was_accepted_stays_whoever_asks_again", |world| async move {
         let (one, other) = (Server::with(&world, CONFIG, &[]).await, Server::with(&world, CONFIG, &[]).await);
-        let (servers, app) = ([&one, &other], one.app_token("shop").await);
+        let servers = [&one, &other];
         let body = json!({"preset": "server", "lifetimeMinutes": 30});
         for _ in 0..8 {
             let (user, gid) = (world.cluster.name("u"), world.cluster.name("g"));
@@ -127,6 +132,8 @@ pub fn cases(cases: &mut Cases) {
             })
             .await;
             assert!(accepted.is_subset(&left), "{accepted:?} were answered, and {left:?} are there");
+            // A token of its own: all rounds may take longer than a token lasts.
+            let app = one.app_token("shop").await;
             let gone = one.http.delete(&format!("/?group={gid}"), &app).await;
             assert_eq!((gone.status.as_u16(), &gone.json["failed"]), (200, &json!(0)), "{}", gone.text);
         }

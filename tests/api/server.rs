@@ -15,7 +15,7 @@ presets:
     imagePullPolicy: IfNotPresent
     port: 8080
     env: [{name: MESSAGE, value: hello from the API}]
-    readinessProbe: {path: /ready}
+    readinessProbe: {path: /ready, timeoutSeconds: 10}
   missing: {image: "local/none:1", imagePullPolicy: Never, port: 80}
 apps:
   shop: key of the shop

@@ -1,7 +1,7 @@
 //! One trial: lives in a cluster from a moment on, and everything that is looked at when they are over.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -101,9 +101,19 @@ impl<'a> Trial<'a> {
             }
         };
         problems.extend(patiently(orphans).await.into_iter().map(|orphan| format!("orphan: {orphan}")));
-        let quiet_from = Utc::now();
-        time::sleep(QUIET).await;
-        let quiet_until = Utc::now();
+        let concerns =
+            |request: &Request| alone || names.contains(request.name().split('.').next().unwrap_or_default());
+        let mut asked = self.asked_in_quiet(concerns).await;
+        // What the last trouble has left may be told again at the beginning.
+        for _ in 0..2 {
+            if asked.is_empty() {
+                break;
+            }
+            asked = self.asked_in_quiet(concerns).await;
+        }
+        if !asked.is_empty() {
+            problems.push(format!("not idle within {} s of quiet: {asked:?}", QUIET.as_secs()));
+        }
 
         // Those that were to live on end now, and must go, too.
         for name in kept.values() {
@@ -125,19 +135,7 @@ impl<'a> Trial<'a> {
         }
 
         let requests = self.audit.since(self.place).await;
-        let concerns = |request: &&Request| {
-            alone || names.contains(request.name().split('.').next().unwrap_or_default())
-        };
-        let requests: Vec<_> = requests.into_iter().filter(|request| concerns(&request)).collect();
-        // A fake node that was away leaves its Pods unready, unlike a kubelet: kwok makes them ready once. Of such a Pod
-        // the Events are asked for, once in a minute.
-        let in_quiet = |request: &&Request| {
-            (quiet_from..quiet_until).contains(&request.received) && request.what() != "list events"
-        };
-        let asked = survey::asked(requests.iter().filter(in_quiet));
-        if !asked.is_empty() {
-            problems.push(format!("not idle within {} s of quiet: {asked:?}", QUIET.as_secs()));
-        }
+        let requests: Vec<_> = requests.into_iter().filter(concerns).collect();
         let deletions = deletions(&requests);
         let only = only_ends(&self.history, &deletions);
         problems.extend(survey::trespasses(&requests, &foreign, &names, &only));
@@ -147,6 +145,20 @@ impl<'a> Trial<'a> {
         let verdict = checker::judge(&evidence);
         self.clean().await;
         Outcome { lives: lives.len(), verdict, problems }
+    }
+
+    /// What was asked of the API server in a time of quiet.
+    async fn asked_in_quiet(&self, concerns: impl Fn(&Request) -> bool) -> BTreeMap<String, usize> {
+        let (place, from) = (self.audit.end(), Utc::now());
+        time::sleep(QUIET).await;
+        let until = Utc::now();
+        let requests = self.audit.since(place).await;
+        // A fake node that was away leaves its Pods unready, unlike a kubelet: kwok makes them ready once. Of such a Pod
+        // the Events are asked for, once in a minute.
+        let in_quiet = |request: &&Request| {
+            concerns(request) && (from..until).contains(&request.received) && request.what() != "list events"
+        };
+        survey::asked(requests.iter().filter(in_quiet))
     }
 
     /// Removes what is foreign, and all that was found to live on.

@@ -31,7 +31,7 @@ environment() {
 	if cmp -s "$2" "$1/requirements.txt"; then return; fi
 	rm -rf "$1"
 	python3 -m venv "$1"
-	"$1/bin/pip" -q --disable-pip-version-check install --require-hashes --requirement "$2"
+	again "$1/bin/pip" -q --disable-pip-version-check install --require-hashes --requirement "$2"
 	cp "$2" "$1/requirements.txt"
 }
 

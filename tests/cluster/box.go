@@ -181,7 +181,7 @@ func (c *Cluster) startBox(ctx context.Context) (pid int, err error) {
 	}
 	died := make(chan error, 1)
 	go func() { died <- cmd.Wait() }()
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		if _, err = c.programs(ctx); err == nil {
 			return cmd.Process.Pid, nil
 		}

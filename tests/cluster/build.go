@@ -127,7 +127,7 @@ func (c *Cluster) ensurePackages(ctx context.Context) error {
 	slices.Sort(missing)
 	if len(missing) > 0 {
 		err := c.Step(ctx, "install packages", "20 s", func(ctx context.Context, log io.Writer) error {
-			return apt(ctx, log, "", append([]string{"install", "-y", "--no-install-recommends"}, missing...)...)
+			return c.apt(ctx, log, "", append([]string{"install", "--no-install-recommends"}, missing...)...)
 		})
 		if err != nil {
 			return fmt.Errorf("install %s: %w", strings.Join(missing, ", "), err)
@@ -145,7 +145,7 @@ func (c *Cluster) ensurePackages(ctx context.Context) error {
 		if err := os.MkdirAll(debs, 0o755); err != nil {
 			return err
 		}
-		if err := apt(ctx, log, debs, append([]string{"download"}, unpacked...)...); err != nil {
+		if err := c.apt(ctx, log, debs, append([]string{"download"}, unpacked...)...); err != nil {
 			return err
 		}
 		files, err := filepath.Glob(debs + "/*.deb")
@@ -161,24 +161,7 @@ func (c *Cluster) ensurePackages(ctx context.Context) error {
 	})
 }
 
-// apt runs apt-get, once more with fresh lists if it fails: old lists name
-// versions that the archive no longer has.
-func apt(ctx context.Context, log io.Writer, dir string, args ...string) error {
-	get := func(args ...string) error {
-		// APT::Sandbox::User: the _apt user may not write to the state folder.
-		options := []string{"apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::Sandbox::User=root"}
-		return run(ctx, log, dir, []string{"DEBIAN_FRONTEND=noninteractive"}, append(options, args...)...)
-	}
-	err := get(args...)
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	// A package manager killed half-way asks for this before anything else.
-	if err := run(ctx, log, "", nil, "dpkg", "--configure", "-a"); err != nil {
-		return err
-	}
-	if err := get("update"); err != nil {
-		return err
-	}
-	return get(args...)
+// apt runs apt-get, as the scripts do.
+func (c *Cluster) apt(ctx context.Context, log io.Writer, dir string, args ...string) error {
+	return run(ctx, log, dir, nil, append([]string{filepath.Join(c.Source, "apt-get")}, args...)...)
 }

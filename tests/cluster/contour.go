@@ -25,7 +25,7 @@ func contourUp(ctx context.Context, c *Cluster) error {
 		if err := ensureGatewayAPI(ctx, c, log); err != nil {
 			return err
 		}
-		module, err := downloadModule(ctx, contour.Module, contour.Version)
+		module, err := downloadModule(ctx, log, contour.Module, contour.Version)
 		if err != nil {
 			return err
 		}

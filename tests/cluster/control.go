@@ -118,7 +118,7 @@ func (c *Cluster) programs(ctx context.Context) ([]Status, error) {
 }
 
 // readyTimeout is how long a program may take from its start to ready, on a machine busy with other things.
-const readyTimeout = 2 * time.Minute
+const readyTimeout = 10 * time.Minute
 
 // Ensure makes programs run inside the node as given and returns when they are ready.
 func (c *Cluster) Ensure(ctx context.Context, programs ...Program) error {
@@ -167,10 +167,10 @@ func (c *Cluster) waitReady(ctx context.Context, name string) error {
 	why := ""
 	for deadline := time.Now().Add(readyTimeout); time.Now().Before(deadline); {
 		all, err := c.programs(ctx)
-		if err != nil {
-			return err
-		}
 		why = "the supervisor does not know it"
+		if err != nil {
+			why = err.Error()
+		}
 		for _, st := range all {
 			if st.Name == name {
 				why = st.NotReady

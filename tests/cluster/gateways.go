@@ -31,7 +31,7 @@ func (c *Cluster) gatewayManifest(name string) string {
 
 // ensureGatewayAPI makes the API server know the Gateway API's types, standard channel, and the gateways' namespace.
 func ensureGatewayAPI(ctx context.Context, c *Cluster, log io.Writer) error {
-	module, err := downloadModule(ctx, "sigs.k8s.io/gateway-api", gatewayAPIVersion)
+	module, err := downloadModule(ctx, log, "sigs.k8s.io/gateway-api", gatewayAPIVersion)
 	if err != nil {
 		return err
 	}
@@ -60,12 +60,12 @@ func applyTypes(ctx context.Context, c *Cluster, log io.Writer, files string, na
 	if err := c.Kubectl(ctx, log, nil, append(touch, "ephemeron.test/touched="+time.Now().Format(time.RFC3339))...); err != nil {
 		return err
 	}
-	return established("60s")
+	return established("300s")
 }
 
 // waitForGateway returns once the gateway's controller says that it serves the Gateway.
 func waitForGateway(ctx context.Context, c *Cluster, log io.Writer, name string) error {
-	return c.Kubectl(ctx, log, nil, "wait", "--namespace=gateways", "--for=condition=Programmed", "--timeout=60s", "gateway/"+name)
+	return c.Kubectl(ctx, log, nil, "wait", "--namespace=gateways", "--for=condition=Programmed", "--timeout=600s", "gateway/"+name)
 }
 
 // takeDown removes what a manifest applied, then the programs. A Gateway without its controller would go on saying

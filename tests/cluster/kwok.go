@@ -32,7 +32,7 @@ func kwokUp(ctx context.Context, c *Cluster) error {
 		return err
 	}
 	return c.Step(ctx, "start kwok", "5 s", func(ctx context.Context, log io.Writer) error {
-		module, err := downloadModule(ctx, kwok.Module, kwok.Version)
+		module, err := downloadModule(ctx, log, kwok.Module, kwok.Version)
 		if err != nil {
 			return err
 		}

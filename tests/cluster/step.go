@@ -63,8 +63,12 @@ func run(ctx context.Context, log io.Writer, dir string, env []string, args ...s
 // up at the first answer that does not come. What was fetched and compiled by
 // then stays.
 func runGo(ctx context.Context, log io.Writer, dir string, env []string, args ...string) error {
-	args = append([]string{"go"}, args...)
-	err := run(ctx, log, dir, env, args...)
+	return again(ctx, log, func() error { return run(ctx, log, dir, env, append([]string{"go"}, args...)...) })
+}
+
+// again does what fetches something from the network, again if it fails.
+func again(ctx context.Context, log io.Writer, do func() error) error {
+	err := do()
 	for _, pause := range []time.Duration{2 * time.Second, 20 * time.Second} {
 		if err == nil || ctx.Err() != nil {
 			return err
@@ -75,7 +79,7 @@ func runGo(ctx context.Context, log io.Writer, dir string, env []string, args ..
 		case <-ctx.Done():
 			return err
 		}
-		err = run(ctx, log, dir, env, args...)
+		err = do()
 	}
 	return err
 }

@@ -31,7 +31,7 @@ func TestSupervisor(t *testing.T) {
 	// until waits for a state of the program named sleeper.
 	until := func(what string, is func(Status) bool) (last Status) {
 		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 			all, err := c.programs(ctx)
 			if err == nil && len(all) == 1 && is(all[0]) {
 				return all[0]

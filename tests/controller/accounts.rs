@@ -68,12 +68,18 @@ pub async fn grant(cluster: &Cluster, namespace: &str) {
     );
     let output = cluster.shell(&script).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Until then, what it asks is denied.
+    let user = "system:serviceaccount:default:ephemeron-controller";
+    until("the rights are known", || async {
+        may(cluster, user, (namespace, "", "pods", "", "list")).await.then_some(())
+    })
+    .await;
 }
 
 /// What neither account may do, or only one of them: (namespace, group, resource, name, verb).
-type Deed = (&'static str, &'static str, &'static str, &'static str, &'static str);
+type Deed<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
 
-const NOBODY: &[Deed] = &[
+const NOBODY: &[Deed<'static>] = &[
     ("default", "", "pods/exec", "", "create"),
     ("default", "", "pods/attach", "", "create"),
     ("default", "", "pods/portforward", "", "create"),
@@ -118,7 +124,7 @@ const NOBODY: &[Deed] = &[
     ("", "*", "*", "", "*"),
 ];
 
-const NOT_THE_CONTROLLER: &[Deed] = &[
+const NOT_THE_CONTROLLER: &[Deed<'static>] = &[
     ("", "qualified.io", "ephemerons", "", "create"),
     ("", "qualified.io", "ephemerons", "", "update"),
     ("default", "", "secrets", "", "get"),
@@ -126,7 +132,7 @@ const NOT_THE_CONTROLLER: &[Deed] = &[
     ("default", "", "pods/log", "", "get"),
 ];
 
-const NOT_THE_API: &[Deed] = &[
+const NOT_THE_API: &[Deed<'static>] = &[
     ("", "qualified.io", "ephemerons/status", "", "patch"),
     ("default", "", "pods", "", "create"),
     ("default", "", "pods", "", "delete"),
@@ -140,7 +146,7 @@ const NOT_THE_API: &[Deed] = &[
 ];
 
 /// In an installation, where the services have a namespace of their own.
-const APART: &[(&str, Deed)] = &[
+const APART: &[(&str, Deed<'static>)] = &[
     ("ephemeron-controller", ("ephemeron-system", "", "secrets", "other", "get")),
     ("ephemeron-controller", ("ephemeron-system", "", "secrets", "other", "patch")),
     ("ephemeron-controller", ("ephemeron-system", "", "secrets", "ephemeron-api-keys", "get")),
@@ -196,7 +202,7 @@ pub fn cases(cases: &mut Cases) {
     });
 }
 
-async fn may(cluster: &Cluster, user: &str, (namespace, group, resource, name, verb): Deed) -> bool {
+async fn may(cluster: &Cluster, user: &str, (namespace, group, resource, name, verb): Deed<'_>) -> bool {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let attributes = ResourceAttributes {

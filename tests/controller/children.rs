@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Resource, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
     core::NamespaceResourceScope,
 };
 use serde::de::DeserializeOwned;
@@ -19,7 +19,7 @@ use crate::{
     Cases, World,
     cluster::{condition, until},
     controllers::Controller,
-    life::{all_gone, manifest, manifest_for},
+    life::{PROBE, all_gone, manifest, manifest_for},
 };
 
 /// The cases.
@@ -27,10 +27,7 @@ pub fn cases(cases: &mut Cases) {
     cases.add("children::a_deleted_pod_is_replaced", |world| async move {
         let cluster = &world.cluster;
         let name = cluster.name("replaced");
-        cluster
-            .apply(&manifest(&name, "30m", "readinessProbe: {path: /ready}"))
-            .await
-            .expect("it is accepted");
+        cluster.apply(&manifest(&name, "30m", PROBE)).await.expect("it is accepted");
         cluster.available(&name).await;
         let pods = Api::<Pod>::namespaced(cluster.client.clone(), "default");
         pods.delete(&name, &DeleteParams::default()).await.expect("it is deleted");
@@ -57,10 +54,7 @@ pub fn cases(cases: &mut Cases) {
     cases.add("children::a_pod_that_fails_is_replaced", |world| async move {
         let cluster = &world.cluster;
         let name = cluster.name("fails");
-        cluster
-            .apply(&manifest(&name, "30m", "readinessProbe: {path: /ready}"))
-            .await
-            .expect("it is accepted");
+        cluster.apply(&manifest(&name, "30m", PROBE)).await.expect("it is accepted");
         cluster.available(&name).await;
         let pods = Api::<Pod>::namespaced(cluster.client.clone(), "default");
         // One of the few things in a Pod that a neighbour can change: it ends the Pod for good.
@@ -77,10 +71,7 @@ pub fn cases(cases: &mut Cases) {
     cases.add("children::a_pod_on_a_lost_node_is_replaced", |world| async move {
         let cluster = &world.cluster;
         let name = cluster.name("lost");
-        cluster
-            .apply(&manifest(&name, "30m", "readinessProbe: {path: /ready}"))
-            .await
-            .expect("it is accepted");
+        cluster.apply(&manifest(&name, "30m", PROBE)).await.expect("it is accepted");
         let first = cluster.available(&name).await;
         let pods = Api::<Pod>::namespaced(cluster.client.clone(), "default");
         // As on a lost node: it is being deleted, and does not go.
@@ -95,10 +86,7 @@ pub fn cases(cases: &mut Cases) {
         // A successor of the Ephemeron finds the name of its Pod taken by the one that does not go.
         cluster.delete(&name).await;
         cluster.gone(&cluster.ephemerons(), &name).await;
-        cluster
-            .apply(&manifest(&name, "30m", "readinessProbe: {path: /ready}"))
-            .await
-            .expect("it is accepted");
+        cluster.apply(&manifest(&name, "30m", PROBE)).await.expect("it is accepted");
         let second = cluster.available(&name).await;
         assert_ne!(first.metadata.uid, second.metadata.uid);
         assert!(pods.get_opt(&name).await.expect("an answer").is_some(), "the lost one is still there");
@@ -110,10 +98,7 @@ pub fn cases(cases: &mut Cases) {
     cases.add("children::labels_of_a_pod_are_given_back", |world| async move {
         let cluster = &world.cluster;
         let name = cluster.name("labels");
-        cluster
-            .apply(&manifest(&name, "30m", "readinessProbe: {path: /ready}"))
-            .await
-            .expect("it is accepted");
+        cluster.apply(&manifest(&name, "30m", PROBE)).await.expect("it is accepted");
         cluster.available(&name).await;
         let gone = "app.kubernetes.io/managed-by- ephemerons.qualified.io/name-";
         cluster.kubectl(&format!("-n default label pod {name} {gone}")).await;
@@ -147,10 +132,14 @@ pub fn cases(cases: &mut Cases) {
         cluster.apply(&manifest(&name, "30m", "")).await.expect("it is accepted");
         let second = cluster.available(&name).await;
         assert_ne!(first.metadata.uid, second.metadata.uid);
-        let pod =
-            Api::<Pod>::namespaced(cluster.client.clone(), "default").get(&name).await.expect("the Pod");
-        let owner = pod.owner_references().first().map(|owner| owner.uid.clone());
-        assert_eq!(owner, second.metadata.uid, "the predecessor's Pod was not taken over");
+        // The predecessor's may be there for a while, and have the name.
+        let of_this = ListParams::default().labels(&format!("ephemerons.qualified.io/name={name}"));
+        let pods = Api::<Pod>::namespaced(cluster.client.clone(), "default").list(&of_this).await;
+        let pods = pods.expect("Pods").items;
+        let lives = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        let owners: Vec<_> =
+            lives.map(|pod| pod.owner_references().first().map(|owner| owner.uid.clone())).collect();
+        assert_eq!(owners, [second.metadata.uid], "the predecessor's Pod was not taken over");
         cluster.delete(&name).await;
     });
 
@@ -192,7 +181,7 @@ pub fn cases(cases: &mut Cases) {
     cases.add("children::changes_are_set_right", |world| async move {
         let cluster = &world.cluster;
         let name = cluster.name("changed");
-        cluster.apply(&manifest(&name, "30m", "readinessProbe: {path: /ready}")).await.expect("it is accepted");
+        cluster.apply(&manifest(&name, "30m", PROBE)).await.expect("it is accepted");
         cluster.available(&name).await;
         let services = Api::<Service>::namespaced(cluster.client.clone(), "default");
         let routes = Api::<HttpRoute>::namespaced(cluster.client.clone(), "default");
@@ -306,7 +295,7 @@ where
 {
     let cluster = &world.cluster;
     let name = cluster.name("repaired");
-    cluster.apply(&manifest(&name, "30m", "readinessProbe: {path: /ready}")).await.expect("it is accepted");
+    cluster.apply(&manifest(&name, "30m", PROBE)).await.expect("it is accepted");
     cluster.available(&name).await;
     let api = Api::<K>::namespaced(cluster.client.clone(), "default");
     let first = api.get(&name).await.expect("the child");

@@ -24,7 +24,7 @@ use tokio::{process::Command, time};
 
 /// How long anything may take before a case gives up. It is generous: the machine may be slow, and
 /// no case measures.
-pub const LIMIT: Duration = Duration::from_mins(2);
+pub const LIMIT: Duration = Duration::from_mins(5);
 
 /// A connection to the test cluster.
 pub struct Cluster {
@@ -69,12 +69,25 @@ impl Cluster {
     /// Installs the definition and removes what an interrupted run left.
     pub async fn clean(&self) {
         self.kubectl("apply -f k8s/ephemerons.yaml").await;
-        self.kubectl("wait --for=condition=Established crd/ephemerons.qualified.io").await;
-        self.kubectl("delete ephs --all --wait=false").await;
+        self.established("ephemerons.qualified.io").await;
+        // It is found a moment after it is established.
+        until("the definition is served", || async {
+            self.shell("kubectl delete ephs --all --wait=false").await.status.success().then_some(())
+        })
+        .await;
         // As an interrupted benchmark leaves them.
         self.kubectl("uncordon -l kubernetes.io/os").await;
         self.kubectl("-n default delete pods,services,httproutes,ingresses -l test=foreign --wait=false")
             .await;
+    }
+
+    /// Waits until a definition is served. One so new that it has no conditions yet `kubectl wait` does not wait for.
+    pub async fn established(&self, name: &str) {
+        until(&format!("{name} is established"), || async {
+            let wait = format!("kubectl wait --for=condition=Established --timeout=10s crd/{name}");
+            self.shell(&wait).await.status.success().then_some(())
+        })
+        .await;
     }
 
     /// A value of the cluster's `env` file.
@@ -154,7 +167,9 @@ impl Cluster {
 
     /// Waits until the Ephemeron is in a state.
     pub async fn reaches(&self, name: &str, what: &str, is: impl Fn(&Ephemeron) -> bool) -> Ephemeron {
-        if let Some(one) = within_limit(|| async { self.ephemeron(name).await.filter(&is) }).await {
+        if let Some(one) =
+            within_limit(|| async { self.ephemerons().get_opt(name).await.ok()?.filter(&is) }).await
+        {
             return one;
         }
         let events = format!("kubectl get events -A --field-selector involvedObject.name={name}");
@@ -168,7 +183,7 @@ impl Cluster {
         K: Clone + Debug + serde::de::DeserializeOwned,
     {
         until(&format!("{name} is gone"), || async {
-            api.get_opt(name).await.expect("the API server answers").is_none().then_some(())
+            api.get_opt(name).await.is_ok_and(|found| found.is_none()).then_some(())
         })
         .await;
     }
@@ -192,7 +207,7 @@ impl Cluster {
         let address = address.unwrap_or(self.env("NODE_ADDRESS"));
         let to = format!("--connect-to ::{address}:");
         let output =
-            self.shell(&format!("command curl -s {to} -m 10 -w '\\n%{{http_code}}' '{url}' || true")).await;
+            self.shell(&format!("command curl -s {to} -m 60 -w '\\n%{{http_code}}' '{url}' || true")).await;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let (body, status) = text.trim_end().rsplit_once('\n').unwrap_or(("", text.trim_end()));
         (status.parse().unwrap_or(0), body.to_owned())

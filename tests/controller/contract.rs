@@ -13,10 +13,10 @@ pub fn cases(cases: &mut Cases) {
     cases.add("contract::command_by_command", |world| async move {
         let script = r#"
             kubectl apply -f k8s/ephemerons.yaml
-            kubectl wait --for=condition=Established crd/ephemerons.qualified.io
+            kubectl wait --for=condition=Established --timeout=300s crd/ephemerons.qualified.io
             export EXPIRES=$(date -d "+1 days" -Iseconds --utc)
             envsubst < k8s/example.yaml | kubectl apply -f -
-            kubectl wait --for=condition=Available ephemeron/example --timeout=120s
+            kubectl wait --for=condition=Available ephemeron/example --timeout=300s
             host=$(kubectl get eph example -o jsonpath='{.metadata.annotations.host}')
             [ "$host" = example.localhost ]
             curl -s $host | grep "<h1>Welcome to nginx!</h1>"
@@ -46,7 +46,7 @@ pub fn alone(cases: &mut Cases) {
         for name in &names {
             cluster.available(name).await;
         }
-        cluster.kubectl("delete ephs --all").await;
+        cluster.kubectl("delete ephs --all --timeout=300s").await;
         let ours = ListParams::default().labels("app.kubernetes.io/managed-by=ephemeron");
         until("no child is left", || async {
             let client = || cluster.client.clone();

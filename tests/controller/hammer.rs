@@ -16,7 +16,7 @@ use tokio::{net::TcpStream, task::JoinHandle, time};
 /// From the end of one request to the next.
 const PAUSE: Duration = Duration::from_millis(10);
 /// In which an answer must come.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Requests that go on until they are stopped.
 pub struct Hammer {

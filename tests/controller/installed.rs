@@ -62,10 +62,13 @@ pub fn cases(cases: &mut Cases) {
 
         // In an image with nothing in it, names are found, certificates are checked, and rights suffice.
         let check = "-n ephemeron-system exec deployment/ephemeron-controller -- ephemeron-controller --check";
-        let said = cluster.kubectl(check).await;
-        for wanted in ["are granted", &format!("{GATEWAY_NAME}:80 accepts connections"), "gateways/traefik"] {
-            assert!(said.contains(wanted), "{wanted}: {said}");
-        }
+        let wanted = ["are granted", &format!("{GATEWAY_NAME}:80 accepts connections"), "gateways/traefik"];
+        until("the check finds nothing wrong", || async {
+            let output = cluster.shell(&format!("kubectl {check}")).await;
+            let said = String::from_utf8_lossy(&output.stdout);
+            (output.status.success() && wanted.iter().all(|wanted| said.contains(wanted))).then_some(())
+        })
+        .await;
 
         let api = Route::new(cluster).await;
         let token = api.token().await;
@@ -101,7 +104,7 @@ pub fn cases(cases: &mut Cases) {
         assert_eq!(api.get(&token, &id).await["id"], id.as_str(), "tokens and ids, too");
 
         // Without Ephemeron the services go on; nothing ends them.
-        accounts::remove(cluster, "delete namespace ephemeron-system --timeout=120s").await;
+        accounts::remove(cluster, "delete namespace ephemeron-system --timeout=300s").await;
         cluster.answers(&url, None, 200).await;
         assert_eq!(pods.get(&id).await.expect("its Pod").metadata.uid, before);
 
@@ -114,6 +117,7 @@ pub fn cases(cases: &mut Cases) {
         cluster.gone(&routes, &id).await;
         let ingresses = Api::<Ingress>::namespaced(cluster.client.clone(), "ephemerons");
         assert!(ingresses.get_opt(&id).await.expect("an answer").is_some());
+        assert!(hammer.sent() > 0, "it was asked");
         let failures = hammer.stop().await;
         assert!(failures.is_empty(), "{failures:?}");
         assert_eq!(pods.get(&id).await.expect("its Pod").metadata.uid, before);
@@ -124,7 +128,7 @@ pub fn cases(cases: &mut Cases) {
         cluster.gone(&cluster.ephemerons(), &id).await;
         cluster.gone(&pods, &id).await;
 
-        accounts::remove(cluster, &format!("delete -k {} --timeout=120s", folder.display())).await;
+        accounts::remove(cluster, &format!("delete -k {} --timeout=300s", folder.display())).await;
         let left = cluster
             .kubectl(
                 "get namespaces,clusterroles,clusterrolebindings -l app.kubernetes.io/part-of=ephemeron -o name",
@@ -169,7 +173,7 @@ async fn written(cluster: &Cluster, route: &str, settings: &[&str]) -> PathBuf {
 /// Waits until all Pods of both programs are ready.
 async fn ready(cluster: &Cluster) {
     for name in ["controller", "api"] {
-        let wait = format!("-n ephemeron-system rollout status deployment/ephemeron-{name} --timeout=240s");
+        let wait = format!("-n ephemeron-system rollout status deployment/ephemeron-{name} --timeout=300s");
         let output = cluster.shell(&format!("kubectl {wait}")).await;
         if !output.status.success() {
             let told = "kubectl -n ephemeron-system get pods,events; for name in controller api; do \

@@ -15,6 +15,9 @@ use crate::{
     controllers::Controller,
 };
 
+/// A readiness probe. On a machine that is busy there is time to answer it.
+pub const PROBE: &str = "readinessProbe: {path: /ready, timeoutSeconds: 10}";
+
 /// The manifest of a service that answers with its name.
 pub fn manifest(name: &str, lifetime: &str, more: &str) -> String {
     manifest_for(name, "", &format!("lifetime: {lifetime}"), more)
@@ -44,10 +47,7 @@ pub fn cases(cases: &mut Cases) {
     cases.add("life::expires_on_time", |world| async move {
         let cluster = &world.cluster;
         let name = cluster.name("expires");
-        cluster
-            .apply(&manifest(&name, "1h", "readinessProbe: {path: /ready}"))
-            .await
-            .expect("it is accepted");
+        cluster.apply(&manifest(&name, "1h", PROBE)).await.expect("it is accepted");
         cluster.available(&name).await;
         let end = cluster.ends_in(&name, 3).await;
         cluster.gone(&cluster.ephemerons(), &name).await;
@@ -77,10 +77,7 @@ pub fn cases(cases: &mut Cases) {
     cases.add("life::an_extension_at_the_last_moment_wins", |world| async move {
         let cluster = &world.cluster;
         let name = cluster.name("extended");
-        cluster
-            .apply(&manifest(&name, "1h", "readinessProbe: {path: /ready}"))
-            .await
-            .expect("it is accepted");
+        cluster.apply(&manifest(&name, "1h", PROBE)).await.expect("it is accepted");
         cluster.available(&name).await;
         let pods = Api::<Pod>::namespaced(cluster.client.clone(), "default");
         let before = pods.get(&name).await.expect("the Pod");
@@ -130,10 +127,7 @@ pub fn cases(cases: &mut Cases) {
         first.says("\"ready\"").await;
         let (lives, ends) = (cluster.name("restart"), cluster.name("restart-ends"));
         let label = "controller: restart";
-        cluster
-            .apply(&manifest_for(&lives, label, "lifetime: 30m", "readinessProbe: {path: /ready}"))
-            .await
-            .expect("ok");
+        cluster.apply(&manifest_for(&lives, label, "lifetime: 30m", PROBE)).await.expect("ok");
         cluster.apply(&manifest_for(&ends, label, "lifetime: 1h", "")).await.expect("ok");
         cluster.reaches(&ends, "is seen", |one| end(one).is_some()).await;
         first.kill().await;

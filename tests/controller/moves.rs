@@ -13,10 +13,9 @@ use crate::{
     cluster::{Cluster, until},
     controllers::Controller,
     hammer::Hammer,
-    life::manifest_for,
+    life::{PROBE, manifest_for},
 };
 
-const PROBE: &str = "readinessProbe: {path: /ready}";
 /// Requests that must have been answered after a move is done.
 const ENOUGH: usize = 100;
 
@@ -127,10 +126,10 @@ pub fn alone(cases: &mut Cases) {
 pub fn without_gateway_api(cases: &mut Cases) {
     cases.add("moves::when_the_gateway_api_is_installed_later", |world| async move {
         let cluster = &world.cluster;
-        let crd = "crd httproutes.gateway.networking.k8s.io";
-        let definition = saved(cluster, &format!("get {crd}")).await;
+        let kind = "httproutes.gateway.networking.k8s.io";
+        let definition = saved(cluster, &format!("get crd {kind}")).await;
         let others = saved(cluster, "-n gateways get httproutes").await;
-        cluster.kubectl(&format!("delete {crd}")).await;
+        cluster.kubectl(&format!("delete crd {kind}")).await;
         let env = [
             ("EPHEMERON_SELECTOR", "controller=api"),
             ("EPHEMERON_PROBE_ADDRESS", cluster.env("NODE_ADDRESS")),
@@ -146,7 +145,7 @@ pub fn without_gateway_api(cases: &mut Cases) {
         );
         let hammer = Hammer::start(cluster.env("NODE_ADDRESS"), &format!("{name}.localhost"));
         restore(cluster, &definition).await;
-        cluster.kubectl(&format!("wait --for=condition=Established {crd}")).await;
+        cluster.established(kind).await;
         restore(cluster, &others).await;
         arrived(cluster, &name, "HTTPRoute gateways/traefik/http", &hammer).await;
         assert_eq!(hammer.stop().await, Vec::<String>::new());

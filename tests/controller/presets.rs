@@ -20,6 +20,10 @@ pub fn cases(cases: &mut Cases) {
     records::cases(cases);
 }
 
+/// How long a preset may take where this is not what a case is about: the machine may be slow.
+pub const PATIENT: [(&str, &str); 2] =
+    [("EPHEMERON_PRESET_TIME", "1m"), ("EPHEMERON_PRESET_COMPILE_TIME", "10m")];
+
 /// A folder of presets, and Ephemerons for the controller that has it.
 struct Shelf<'a> {
     cluster: &'a Cluster,
@@ -38,6 +42,7 @@ impl<'a> Shelf<'a> {
         let selector = format!("controller={}", self.label);
         let folder = self.folder.display().to_string();
         let mut all = vec![("EPHEMERON_SELECTOR", selector.as_str()), ("EPHEMERON_PRESETS", folder.as_str())];
+        all.extend(PATIENT);
         all.extend(env);
         Controller::start(self.cluster, "localhost", &all)
     }
@@ -79,7 +84,7 @@ fn template(name: &str, message: &str) -> Value {
             "name": "server", "image": "local/server:1", "imagePullPolicy": "IfNotPresent",
             "ports": [{"containerPort": 8080}],
             "env": [{"name": "MESSAGE", "value": message}],
-            "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1},
+            "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1, "timeoutSeconds": 10},
         }]}},
     })
 }

@@ -7,7 +7,11 @@ use k8s_openapi::api::{
 };
 use kube::Api;
 
-use crate::{Cases, World, controllers::Controller, life::manifest_for};
+use crate::{
+    Cases, World,
+    controllers::Controller,
+    life::{PROBE, manifest_for},
+};
 
 /// The cases.
 pub fn cases(cases: &mut Cases) {
@@ -40,9 +44,7 @@ pub fn cases(cases: &mut Cases) {
         let env = [("EPHEMERON_SELECTOR", "controller=domain"), ("EPHEMERON_GATEWAY", "gateways/traefik")];
         let first = Controller::start(cluster, "old.localhost", &env);
         let old = cluster.name("old");
-        let manifest = |name: &str| {
-            manifest_for(name, "controller: domain", "lifetime: 30m", "readinessProbe: {path: /ready}")
-        };
+        let manifest = |name: &str| manifest_for(name, "controller: domain", "lifetime: 30m", PROBE);
         cluster.apply(&manifest(&old)).await.expect("it is accepted");
         cluster.available(&old).await;
         first.stop().await;
@@ -90,7 +92,7 @@ async fn lives(
 ) -> (String, ephemeron::resource::Ephemeron) {
     let cluster = &world.cluster;
     let name = cluster.name(prefix);
-    let manifest = manifest_for(&name, labels, "lifetime: 30m", "readinessProbe: {path: /ready}");
+    let manifest = manifest_for(&name, labels, "lifetime: 30m", PROBE);
     cluster.apply(&manifest).await.expect("it is accepted");
     let one = cluster.available(&name).await;
     let status = one.status.as_ref().expect("a status");

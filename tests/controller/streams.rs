@@ -4,7 +4,10 @@ use futures::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-use crate::{Cases, World, life::manifest_for};
+use crate::{
+    Cases, World,
+    life::{PROBE, manifest_for},
+};
 
 /// Lines of the stream; one is sent each second.
 const LINES: usize = 17;
@@ -29,7 +32,7 @@ pub fn cases(cases: &mut Cases) {
 async fn last(world: &World, prefix: &str, labels: &str, domain: &str, address: &str) {
     let cluster = &world.cluster;
     let name = cluster.name(prefix);
-    let manifest = manifest_for(&name, labels, "lifetime: 30m", "readinessProbe: {path: /ready}");
+    let manifest = manifest_for(&name, labels, "lifetime: 30m", PROBE);
     cluster.apply(&manifest).await.expect("it is accepted");
     cluster.available(&name).await;
     let host = format!("{name}.{domain}");

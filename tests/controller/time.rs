@@ -13,7 +13,7 @@ use crate::{
     Cases,
     cluster::{condition, until},
     controllers::Controller,
-    life::{all_gone, manifest_for},
+    life::{PROBE, all_gone, manifest_for},
 };
 
 /// Debian's package `faketime`: a library that shows a program another time.
@@ -25,7 +25,7 @@ pub fn cases(cases: &mut Cases) {
         let cluster = &world.cluster;
         let env = [
             ("EPHEMERON_SELECTOR", "controller=notice"),
-            ("EPHEMERON_EXPIRING_SOON", "1s"),
+            ("EPHEMERON_EXPIRING_SOON", "5s"),
             ("EPHEMERON_LISTEN", "127.0.0.1:0"),
         ];
         let controller = Controller::start(cluster, "localhost", &env);
@@ -35,7 +35,7 @@ pub fn cases(cases: &mut Cases) {
             .await
             .expect("it is accepted");
         cluster.available(&name).await;
-        cluster.ends_in(&name, 12).await;
+        cluster.ends_in(&name, 60).await;
         all_gone(cluster, &name).await;
         let of_this = ListParams::default().fields(&format!("involvedObject.name={name}"));
         let events =
@@ -113,8 +113,7 @@ pub fn cases(cases: &mut Cases) {
             "install Debian's package faketime, as tests/all does"
         );
         let controller = Controller::start(cluster, "localhost", &env);
-        let manifest =
-            manifest_for(&name, "controller: clock", "lifetime: 1h", "readinessProbe: {path: /ready}");
+        let manifest = manifest_for(&name, "controller: clock", "lifetime: 1h", PROBE);
         cluster.apply(&manifest).await.expect("it is accepted");
         cluster.available(&name).await;
         let pods = Api::<Pod>::namespaced(cluster.client.clone(), "default");

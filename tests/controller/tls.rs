@@ -1,6 +1,9 @@
 //! HTTPS: by the Gateways' own listeners, and by an Ingress with a Secret.
 
-use crate::{Cases, World, life::manifest_for};
+use crate::{
+    Cases, World,
+    life::{PROBE, manifest_for},
+};
 
 /// The cases.
 pub fn cases(cases: &mut Cases) {
@@ -27,19 +30,14 @@ pub fn cases(cases: &mut Cases) {
 async fn lives(world: &World, prefix: &str, labels: &str, more: &str, address: &str) -> String {
     let cluster = &world.cluster;
     let name = cluster.name(prefix);
-    let manifest = manifest_for(
-        &name,
-        labels,
-        "lifetime: 30m",
-        &format!("readinessProbe: {{path: /ready}}\n    {more}"),
-    );
+    let manifest = manifest_for(&name, labels, "lifetime: 30m", &format!("{PROBE}\n    {more}"));
     cluster.apply(&manifest).await.expect("it is accepted");
     let status = cluster.available(&name).await.status.expect("a status");
     let url = status.url.expect("a URL");
     assert_eq!(url, format!("https://{name}.eph.localhost/"));
 
     let ask = |authority: &str| {
-        format!("command curl -sS -m 10 {authority} --connect-to ::{address}: -w '%{{http_code}}' '{url}'")
+        format!("command curl -sS -m 60 {authority} --connect-to ::{address}: -w '%{{http_code}}' '{url}'")
     };
     let trusting = cluster.shell(&ask(&format!("--cacert '{}'", cluster.env("TLS_CA")))).await;
     let error = String::from_utf8_lossy(&trusting.stderr);

@@ -17,7 +17,7 @@ use crate::{
     cluster::{Cluster, until},
     controllers::Controller,
     hammer::Hammer,
-    life::{all_gone, manifest},
+    life::{PROBE, all_gone, manifest},
 };
 
 /// The folder with the programs of the version before: `run` and `api`.
@@ -119,10 +119,7 @@ impl Living {
         assert_eq!(answer.status, 202, "{}", answer.text);
         let module = answer.json["id"].as_str().expect("an id").to_owned();
         let applied = cluster.name("upgraded");
-        cluster
-            .apply(&manifest(&applied, "1h", "readinessProbe: {path: /ready}"))
-            .await
-            .expect("it is accepted");
+        cluster.apply(&manifest(&applied, "1h", PROBE)).await.expect("it is accepted");
         let all = [written, module, applied];
         for name in &all {
             cluster.available(name).await;

@@ -66,7 +66,7 @@ async fn stops_in_a_write(is_leading: bool) -> Option<String> {
         one.follow().await;
         *answered.lock().unwrap_or_else(PoisonError::into_inner) = false;
     }
-    let Step::Write(next) = one.election.next(now + Duration::from_secs(3), &wall()) else {
+    let Step::Write(next) = one.election.next(one.hold.now() + Duration::from_secs(3), &wall()) else {
         panic!("it is time to write")
     };
     let before = stored(&lease).and_then(|lease| lease.metadata.resource_version);

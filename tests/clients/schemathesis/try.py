@@ -1,9 +1,12 @@
 """Makes services to try requests on, runs schemathesis, and deletes all that its requests have created."""
 
+import base64
+import hmac
 import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -23,12 +26,35 @@ def call(method: str, path: str, body: object = None, token: str = "") -> dict:
         return json.load(answer)
 
 
+def signed(**claims: object) -> str:
+    """A token (RFC 7519) for two hours: those of POST /auth live for five minutes, and a run may take longer."""
+
+    def encoded(value: bytes) -> str:
+        return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+    parts = ({"alg": "HS256", "typ": "JWT"}, claims | {"exp": int(time.time()) + 7200})
+    text = ".".join(encoded(json.dumps(part).encode()) for part in parts)
+    mac = hmac.digest(os.environ["JWT_SECRET"].encode(), text.encode(), "sha256")
+    return f"{text}.{encoded(mac)}"
+
+
 def user(app: str) -> str:
-    return call("POST", "/auth", {"app": app, "key": KEY, "uid": "schemathesis"})["token"]
+    return signed(sub=f"schemathesis.{app}")
 
 
 def backend(app: str) -> str:
-    return call("POST", "/auth/app", {"app": app, "key": KEY})["token"]
+    return signed(sub=app, scope="app")
+
+
+def available(token: str) -> str:
+    """The id of a service that can be reached. On a busy machine it may be failing for a moment before."""
+    id = create(token)
+    for _ in range(600):
+        service = call("GET", f"/{id}?wait=60", token=token)
+        if service["phase"] == "Available":
+            return id
+        time.sleep(1)
+    raise RuntimeError(f"{id} is not available: {service}")
 
 
 def create(token: str) -> str:
@@ -38,9 +64,7 @@ def create(token: str) -> str:
 def main() -> int:
     token = user(FUZZ)
     create(user(BULK))
-    available = call("GET", f"/{create(token)}?wait=120", token=token)
-    assert available["phase"] == "Available", available
-    for name, value in (("app", FUZZ), ("key", KEY), ("id", available["id"])):
+    for name, value in (("app", FUZZ), ("key", KEY), ("id", available(token))):
         (HERE / f"{name}.txt").write_text(f'"{value}"\n')
     environment = os.environ | {"APP_TOKEN": backend(FUZZ), "BULK_TOKEN": backend(BULK)}
     program = [Path(sys.executable).with_name("schemathesis"), "--config-file", "schemathesis.toml"]

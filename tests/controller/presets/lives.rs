@@ -17,7 +17,7 @@ use crate::{
     Cases,
     cluster::{condition, until},
     life::all_gone,
-    troubles::events,
+    troubles::faults,
 };
 
 /// The cases.
@@ -33,7 +33,7 @@ pub fn cases(cases: &mut Cases) {
         assert_eq!(status.preset.map(|preset| (preset.version, preset.port)), Some(("1".into(), 8080)));
         let body = cluster.answers(&format!("http://{name}.localhost/"), None, 200).await;
         assert!(body.contains("hello"), "{body}");
-        assert_eq!(events(&world, &name).await, Vec::<String>::new(), "a healthy life has no Events");
+        assert_eq!(faults(&world, &name).await, Vec::<String>::new(), "a healthy life has no Events");
         cluster.ends_in(&name, 1).await;
         all_gone(cluster, &name).await;
         controller.stop().await;
@@ -111,17 +111,9 @@ pub fn cases(cases: &mut Cases) {
         cluster.available(&waits).await;
         // Replaced: who lives stays as it is, also when its Pod is made again; new ones get the new.
         shelf.put("greeting", &greeting("greeting", "2", "the second"));
-        let new = until("the second is served", || async {
-            let name = shelf.apply("greeting", "{}").await;
-            let one = cluster.available(&name).await;
-            let version = one.status.and_then(|status| status.preset).map(|preset| preset.version);
-            if version.as_deref() == Some("2") {
-                return Some(name);
-            }
-            cluster.delete(&name).await;
-            None
-        })
-        .await;
+        controller.says("greeting 2 is served").await;
+        let new = shelf.apply("greeting", "{}").await;
+        cluster.available(&new).await;
         let says = |name: &str| {
             let url = format!("http://{name}.localhost/");
             async move { cluster.answers(&url, None, 200).await }
@@ -144,21 +136,15 @@ pub fn cases(cases: &mut Cases) {
 
         // Broken: the last good one serves. Deleted: nobody is served, and who lives lives on.
         shelf.put("greeting", b"not WebAssembly");
-        controller.says("greeting").await;
+        controller.says("not WebAssembly").await;
         let meanwhile = shelf.apply("greeting", "{}").await;
         cluster.available(&meanwhile).await;
         shelf.take("greeting");
-        let late = until("it is not found", || async {
-            let name = shelf.apply("greeting", "{}").await;
-            let one =
-                cluster.reaches(&name, "is seen", |one| !condition(one, "PresetReady").0.is_empty()).await;
-            let is_missing = condition(&one, "PresetReady").1 == "PresetNotFound";
-            if !is_missing {
-                cluster.delete(&name).await;
-            }
-            is_missing.then_some(name)
-        })
-        .await;
+        controller.says(&format!("the preset greeting of {} is gone", shelf.folder.display())).await;
+        let late = shelf.apply("greeting", "{}").await;
+        cluster
+            .reaches(&late, "is not found", |one| condition(one, "PresetReady").1 == "PresetNotFound")
+            .await;
         assert_eq!(condition(&cluster.available(&waits).await, "PresetReady").0, "True");
         // Repaired.
         shelf.put("greeting", &greeting("greeting", "3", "the third"));

@@ -8,7 +8,7 @@ use crate::{
     Cases,
     cluster::{condition, until},
     guest::{Guest, TEXT, words},
-    troubles::events,
+    troubles::faults,
 };
 
 /// The cases.
@@ -89,12 +89,12 @@ pub fn cases(cases: &mut Cases) {
         let one = cluster.available(&meanwhile).await;
         assert_eq!(condition(&one, "PresetReady"), ("True", "Rendered"));
         let told = until("it is told", || async {
-            let told = events(&world, &meanwhile).await;
+            let told = faults(&world, &meanwhile).await;
             (!told.is_empty()).then_some(told)
         })
         .await;
         assert_eq!(told, ["PresetIncompatible"]);
-        assert_eq!(events(&world, &before).await, Vec::<String>::new(), "it has asked before");
+        assert_eq!(faults(&world, &before).await, Vec::<String>::new(), "it has asked before");
         for name in [before, meanwhile] {
             cluster.delete(&name).await;
         }

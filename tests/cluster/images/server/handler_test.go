@@ -164,7 +164,7 @@ func TestStreamEndsWhenTheServerStops(t *testing.T) {
 
 func TestWebSocket(t *testing.T) {
 	url, stop := serve(t, Config{}, time.Now())
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(url, "http")+"/ws", nil)
 	if err != nil {

@@ -27,6 +27,9 @@ pub struct Setting {
     /// The Pod Security level that the Pods have to keep to
     #[arg(long, value_enum, default_value_t = PodSecurity::Baseline)]
     pod_security: PodSecurity,
+
+    #[command(flatten)]
+    limits: Limits,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -53,7 +56,7 @@ pub enum Answer {
 
 impl Workshop {
     pub fn new(setting: &Setting) -> Result<Self> {
-        let limits = Limits::default();
+        let limits = setting.limits.clone();
         let engine = Engine::new(limits.clone())?;
         // Without a cache, what takes long to compile does so each time: nothing else is lost.
         let cache =
