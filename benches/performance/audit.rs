@@ -84,7 +84,7 @@ impl AuditLog {
         assert!(nothing.expect("the API server answers").is_none(), "{marker} is only a name");
         let (mut place, mut requests) = (place, Vec::new());
         until("the audit log is complete", || {
-            let is_complete = tokio::task::block_in_place(|| self.read(&mut place, &mut requests, &marker));
+            let is_complete = self.read(&mut place, &mut requests, &marker);
             async move { is_complete.then_some(()) }
         })
         .await;

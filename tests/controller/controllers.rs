@@ -102,7 +102,8 @@ impl Controller {
         Self::program(env!("CARGO_BIN_EXE_run"), env)
     }
 
-    /// Starts a program with this environment. It dies with the process that runs the cases.
+    /// Starts a program with this environment. It dies with the thread that starts it: a worker of the runtime, which
+    /// lives as long as the process that runs the cases, as long as nothing there is `block_in_place`.
     pub fn program(program: &str, env: &[(&str, &str)]) -> Self {
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", program])

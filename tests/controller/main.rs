@@ -43,7 +43,7 @@ use std::{future::Future, process::ExitCode, sync::Arc};
 use cluster::Cluster;
 use controllers::Controllers;
 use libtest_mimic::{Arguments, Failed, Trial};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 /// What a case works with.
 pub struct World {
@@ -87,7 +87,9 @@ fn main() -> ExitCode {
     let began = chrono::Utc::now();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(CONCURRENCY);
-    let runtime = Arc::new(Runtime::new().expect("a runtime"));
+    // More threads than processors: what reads large files on one of them holds up nobody else.
+    let runtime = Builder::new_multi_thread().worker_threads(CONCURRENCY).enable_all().build();
+    let runtime = Arc::new(runtime.expect("a runtime"));
     let world = match runtime.block_on(async { prepare(&arguments).await }) {
         Ok(world) => Arc::new(world),
         Err(problem) => {

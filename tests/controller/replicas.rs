@@ -246,8 +246,7 @@ impl User {
         let mark = cluster.name("mark");
         cluster.shell(&format!("kubectl get configmap {mark} --ignore-not-found")).await;
         let lines = until("the audit log is written", || async {
-            let read = || std::fs::read_to_string(cluster.env("AUDIT_LOG")).expect("the audit log");
-            let log = tokio::task::block_in_place(read);
+            let log = std::fs::read_to_string(cluster.env("AUDIT_LOG")).expect("the audit log");
             log.contains(&mark).then_some(log)
         })
         .await;
