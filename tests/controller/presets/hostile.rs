@@ -102,7 +102,7 @@ pub fn cases(cases: &mut Cases) {
         let nested = |depth: usize| format!(r#"{{"a": {}{}}}"#, "[".repeat(depth), "]".repeat(depth));
         let wide = format!(
             "{{{}\"z\": 1}}",
-            (0..100_000).fold(String::new(), |mut all, number| {
+            (0..30_000).fold(String::new(), |mut all, number| {
                 let _ = write!(all, "\"k{number}\": 1, ");
                 all
             })
