@@ -30,7 +30,9 @@ pub fn cases(cases: &mut Cases) {
             command curl -sf -H "Authorization: Bearer $TOKEN" {api}/$ID | jq -e 'has("host") and .tls == false'
             kubectl wait --for=condition=Available ephemeron/$ID --timeout=300s
             # What kubectl has seen the API may not know yet.
-            until host=$(command curl -sf -H "Authorization: Bearer $TOKEN" "{api}/$ID?wait=60" | jq -er .host); do sleep 1; done
+            for attempt in {{1..60}}; do
+                host=$(command curl -sf -H "Authorization: Bearer $TOKEN" "{api}/$ID?wait=60" | jq -er .host) && break || sleep 1
+            done
             [ "$host" = "$ID.localhost" ]
             curl -s "$host" | grep "<h1>Welcome to nginx!</h1>"
             command curl -sf -X PATCH {api}/$ID -H 'Content-Type: application/json' -H "Authorization: Bearer $TOKEN" -d '{{"lifetimeMinutes":60}}' | jq -e .expirationTime
