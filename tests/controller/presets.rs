@@ -62,8 +62,9 @@ impl<'a> Shelf<'a> {
     async fn apply(&self, preset: &str, parameters: &str) -> String {
         let (name, label) = (self.cluster.name("preset"), self.label);
         let manifest = format!(
-            "{{apiVersion: qualified.io/v1alpha1, kind: Ephemeron, metadata: {{name: {name}, labels: {{controller: {label}}}}}, \
-             spec: {{lifetime: 30m, preset: {{name: {preset}, parameters: {parameters}}}}}}}"
+            "apiVersion: qualified.io/v1alpha1\nkind: Ephemeron\n\
+             metadata: {{name: {name}, labels: {{controller: {label}}}}}\n\
+             spec: {{lifetime: 30m, preset: {{name: {preset}, parameters: {parameters}}}}}"
         );
         self.cluster.apply(&manifest).await.expect("it is accepted");
         name
