@@ -72,7 +72,7 @@ again() {
 }
 
 # apt_install PACKAGE...
-apt_install() { step "install $*" tests/cluster/apt-get install --no-install-recommends "$@"; }
+apt_install() { step "install $*" "$root/tests/cluster/apt-get" install --no-install-recommends "$@"; }
 
 # started PID: when it began, in a form that is only good for comparison; fails if it has ended.
 started() {
@@ -105,16 +105,16 @@ controller_checkout() { cut -d' ' -f3- "$record"; }
 # The checkout whose demo is installed in the cluster, if one is.
 demo_checkout() { [[ -r $installed ]] && cat "$installed"; }
 
-# refuse_controller COMMAND [CHECKOUT]: two on one cluster would work on the same objects. One of CHECKOUT is no other.
+# refuse_controller COMMAND [CHECKOUT]: two on one cluster would work on the same objects. One of CHECKOUT is let be.
 refuse_controller() {
 	local pid other own=${2:-}
 	local ways=("first: make demo-down, here or there, or let what it is there for end"
 		"or take another cluster: EPHEMERON_CLUSTER_DIR=FOLDER $1")
-	if pid=$(controller_pid) && [[ $(controller_checkout) != "$own" ]]; then
+	if pid=$(controller_pid) && [[ -z $own || $(controller_checkout) != "$own" ]]; then
 		fail "a controller of the checkout $(controller_checkout) runs on the cluster in $EPHEMERON_CLUSTER_DIR (pid $pid)" \
 			"${ways[@]}"
 	fi
-	if other=$(demo_checkout) && [[ $other != "$own" ]]; then
+	if other=$(demo_checkout) && [[ -z $own || $other != "$own" ]]; then
 		fail "a demo of the checkout $other runs on the cluster in $EPHEMERON_CLUSTER_DIR" "${ways[@]}"
 	fi
 }

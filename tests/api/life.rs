@@ -29,7 +29,8 @@ pub fn cases(cases: &mut Cases) {
             ID=$(jq -r .id <<<"${{answer%???}}")
             command curl -sf -H "Authorization: Bearer $TOKEN" {api}/$ID | jq -e 'has("host") and .tls == false'
             kubectl wait --for=condition=Available ephemeron/$ID --timeout=300s
-            # What kubectl has seen the API may not know yet.
+            # What kubectl has seen the API may not know yet; and the token may be over.
+            TOKEN=$(command curl -sf -X POST {api}/auth -H 'Content-Type: application/json' -d '{{"app":"example","key":"apikey","uid":"user"}}' | jq -r .token)
             for attempt in {{1..60}}; do
                 host=$(command curl -sf -H "Authorization: Bearer $TOKEN" "{api}/$ID?wait=60" | jq -er .host) && break || sleep 1
             done

@@ -23,7 +23,7 @@ pub fn cases(cases: &mut Cases) {
         let script = format!(
             r#"
             cd "$(mktemp -d)"
-            cargo() {{ [ "$*" = "run --bin api" ] && exec env EPHEMERON_API_LISTEN=127.0.0.1:{port} EPHEMERON_LISTEN=off EPHEMERON_API_DRAIN=0s '{api}'; }}
+            cargo() {{ [ "$*" = "run --bin api" ] && exec setpriv --pdeathsig KILL env EPHEMERON_API_LISTEN=127.0.0.1:{port} EPHEMERON_LISTEN=off EPHEMERON_API_DRAIN=0s '{api}'; }}
             curl() {{
                 case "$*" in
                 *localhost:{port}*) command curl "$@" ;;

@@ -10,7 +10,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::cluster::{Cluster, until};
+use crate::cluster::{Cluster, LIMIT, until};
 
 /// The controllers that most cases use.
 #[derive(Default)]
@@ -102,8 +102,8 @@ impl Controller {
         Self::program(env!("CARGO_BIN_EXE_run"), env)
     }
 
-    /// Starts a program with this environment. It dies with the thread that starts it: a worker of the runtime, which
-    /// lives as long as the process that runs the cases, as long as nothing there is `block_in_place`.
+    /// Starts a program with this environment. It dies with the thread that starts it: a worker of the runtime or the
+    /// main thread, which live as long as the process, unless something is `block_in_place`.
     pub fn program(program: &str, env: &[(&str, &str)]) -> Self {
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", program])
@@ -164,7 +164,8 @@ impl Controller {
         let mut child = self.child.lock().expect("no holder panics").take()?;
         let id = child.id()?.to_string();
         Command::new("kill").arg(&id).status().await.expect("kill runs");
-        child.wait().await.expect("it ends").code()
+        let ended = tokio::time::timeout(LIMIT, child.wait()).await;
+        ended.expect("it ends when it is told").expect("it ends").code()
     }
 
     /// Ends it with SIGKILL.

@@ -127,7 +127,11 @@ pub fn alone(cases: &mut Cases) {
 pub async fn checks(cluster: &Cluster, env: &[(&str, &str)], wanted: &[&str]) -> Option<i32> {
     until(&format!("the check says {wanted:?} for {env:?}"), || async {
         let (code, said) = check(cluster, env).await;
-        wanted.iter().all(|wanted| said.contains(wanted)).then_some(code)
+        let is_said = wanted.iter().all(|wanted| said.contains(wanted));
+        if !is_said {
+            println!("{said}");
+        }
+        is_said.then_some(code)
     })
     .await
 }

@@ -101,11 +101,12 @@ def main() -> None:
     assert refused.parsed.faults[0].pointer == "/colour"
 
     # Wait until it is available, and open it. An answer comes also when something is in the way: `phase` says so.
-    service = ok(read_service.sync(created.id, client=api, wait=120), Service)
+    patience = time.monotonic() + 200
+    service = ok(read_service.sync(created.id, client=api, wait=60), Service)
     while service.phase != Phase.AVAILABLE:
-        print(f"python: {service.phase}: {service.reason}: {service.message}")
+        assert time.monotonic() < patience, f"{service.phase}: {service.reason}: {service.message}"
         time.sleep(1)
-        service = ok(read_service.sync(created.id, client=api, wait=120), Service)
+        service = ok(read_service.sync(created.id, client=api, wait=60), Service)
     assert "Welcome to nginx!" in open_service(service)
 
     # It lives longer.

@@ -49,12 +49,14 @@ def backend(app: str) -> str:
 def available(token: str) -> str:
     """The id of a service that can be reached. On a busy machine it may be failing for a moment before."""
     id = create(token)
-    for _ in range(600):
+    until = time.monotonic() + 600
+    while True:
         service = call("GET", f"/{id}?wait=60", token=token)
         if service["phase"] == "Available":
             return id
+        if time.monotonic() > until:
+            raise RuntimeError(f"{id} is not available: {service}")
         time.sleep(1)
-    raise RuntimeError(f"{id} is not available: {service}")
 
 
 def create(token: str) -> str:

@@ -66,10 +66,11 @@ assert.equal(refused.response.status, 422);
 assert.equal(refused.error?.faults?.[0]?.pointer, "/colour");
 
 // Wait until it is available, and open it. An answer comes also when something is in the way: `phase` says so.
-const wait = async () => ok(await api.GET("/{id}", { params: { path, query: { wait: 120 } } }));
+const patience = Date.now() + 200_000;
+const wait = async () => ok(await api.GET("/{id}", { params: { path, query: { wait: 60 } } }));
 let service = await wait();
 while (service.phase !== "Available") {
-  console.log(`typescript: ${service.phase}: ${service.reason}: ${service.message}`);
+  assert.ok(Date.now() < patience, `${service.phase}: ${service.reason}: ${service.message}`);
   await setTimeout(1000);
   service = await wait();
 }

@@ -20,7 +20,6 @@ use super::{Shelf, greeting};
 use crate::{
     Cases,
     cluster::{Cluster, until},
-    controllers::Controller,
 };
 
 /// The cases.
@@ -29,11 +28,7 @@ pub fn cases(cases: &mut Cases) {
         let (cluster, shelf) = (&world.cluster, Shelf::new(&world, "config-map"));
         let mount = Mount::new(cluster, &greeting("greeting", "1", "the first")).await;
         let folder = mount.folder.display().to_string();
-        let controller = Controller::start(
-            cluster,
-            "localhost",
-            &[("EPHEMERON_SELECTOR", "controller=config-map"), ("EPHEMERON_PRESETS", &folder)],
-        );
+        let controller = shelf.controller(&[("EPHEMERON_PRESETS", &folder)]);
         let first = shelf.apply("greeting", "{}").await;
         assert_eq!(version(&cluster.available(&first).await), "1");
         mount.update(&greeting("greeting", "2", "the second")).await;

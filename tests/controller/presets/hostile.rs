@@ -14,7 +14,7 @@ use crate::{
     troubles::events,
 };
 
-/// What the controller of these cases lets run; and less memory for compilations than a bomb takes.
+/// What the controller of these cases lets run; and less memory and time for compilations than a bomb takes.
 const STRICT: &[(&str, &str)] = &[
     ("EPHEMERON_IMAGES", "local/server"),
     ("EPHEMERON_PRESET_COMPILE_MEMORY", "400Mi"),

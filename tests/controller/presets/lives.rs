@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -26,14 +27,16 @@ pub fn cases(cases: &mut Cases) {
         let (cluster, shelf) = (&world.cluster, Shelf::new(&world, "described"));
         shelf.put("greeting", &greeting("greeting", "1", "hello"));
         let controller = shelf.controller(&[]);
+        let began = Instant::now();
         let name = shelf.apply("greeting", "{}").await;
         let one = cluster.available(&name).await;
+        let took = began.elapsed();
         assert_eq!(condition(&one, "PresetReady"), ("True", "Rendered"));
         let status = one.status.expect("a status");
         assert_eq!(status.preset.map(|preset| (preset.version, preset.port)), Some(("1".into(), 8080)));
         let body = cluster.answers(&format!("http://{name}.localhost/"), None, 200).await;
         assert!(body.contains("hello"), "{body}");
-        assert_eq!(faults(&world, &name).await, Vec::<String>::new(), "a healthy life has no Events");
+        assert_eq!(faults(&world, &name, took).await, Vec::<String>::new(), "a healthy life has no Events");
         cluster.ends_in(&name, 1).await;
         all_gone(cluster, &name).await;
         controller.stop().await;

@@ -1,6 +1,8 @@
 //! What is kept of a preset's answer, when somebody or something interferes with it; and what is told of
 //! files and parameters.
 
+use std::time::Instant;
+
 use serde_json::json;
 
 use super::{Shelf, description, greeting};
@@ -81,20 +83,22 @@ pub fn cases(cases: &mut Cases) {
         let (cluster, shelf) = (&world.cluster, Shelf::new(&world, "broken"));
         shelf.put("greeting", &greeting("greeting", "1", "hello"));
         let controller = shelf.controller(&[]);
+        let began = Instant::now();
         let before = shelf.apply("greeting", "{}").await;
         cluster.available(&before).await;
         shelf.put("greeting", b"not WebAssembly");
         controller.says("not WebAssembly").await;
         let meanwhile = shelf.apply("greeting", "{}").await;
         let one = cluster.available(&meanwhile).await;
+        let took = began.elapsed();
         assert_eq!(condition(&one, "PresetReady"), ("True", "Rendered"));
         let told = until("it is told", || async {
-            let told = faults(&world, &meanwhile).await;
+            let told = faults(&world, &meanwhile, took).await;
             (!told.is_empty()).then_some(told)
         })
         .await;
         assert_eq!(told, ["PresetIncompatible"]);
-        assert_eq!(faults(&world, &before).await, Vec::<String>::new(), "it has asked before");
+        assert_eq!(faults(&world, &before, took).await, Vec::<String>::new(), "it has asked before");
         for name in [before, meanwhile] {
             cluster.delete(&name).await;
         }

@@ -186,6 +186,16 @@ mod tests {
     }
 
     #[test]
+    fn what_was_changed_just_now_may_change_again() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let stamp = Stamp::of(&file.as_file().metadata().expect("its metadata"));
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+        let at = |seconds: u64| Stamp { changed: (seconds.cast_signed(), 0), ..stamp };
+        assert!(at(now + 1).is_fresh());
+        assert!(!at(now - 60).is_fresh());
+    }
+
+    #[test]
     fn a_file_that_has_changed_is_not_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.wasm");
