@@ -71,6 +71,16 @@ again() {
 	"$@"
 }
 
+# environment FOLDER REQUIREMENTS: a virtual environment of Python with what these ask for; made anew when they change.
+environment() {
+	# Joined by hand: within `step`, a command that fails does not end the script.
+	if ! cmp -s "$2" "$1/requirements.txt"; then
+		rm -rf "$1" && python3 -m venv "$1" &&
+			again "$1/bin/pip" -q --disable-pip-version-check install --require-hashes --requirement "$2" &&
+			cp "$2" "$1/requirements.txt"
+	fi
+}
+
 # apt_install PACKAGE...
 apt_install() { step "install $*" "$root/tests/cluster/apt-get" install --no-install-recommends "$@"; }
 

@@ -23,14 +23,15 @@ pub fn cases(cases: &mut Cases) {
         let api = server.http.address().to_owned();
         let script = format!(
             r#"
-            TOKEN=$(command curl -sf -X POST {api}/auth -H 'Content-Type: application/json' -d '{{"app":"example","key":"apikey","uid":"user"}}' | jq -r .token)
+            login() {{ command curl -sf -X POST {api}/auth -H 'Content-Type: application/json' -d '{{"app":"example","key":"apikey","uid":"user"}}' | jq -r .token; }}
+            TOKEN=$(login)
             answer=$(command curl -s -w '%{{http_code}}' -X POST {api}/ -H 'Content-Type: application/json' -H "Authorization: Bearer $TOKEN" -d '{{"preset":"nginx","lifetimeMinutes":30}}')
             [ "${{answer: -3}}" = 202 ]
             ID=$(jq -r .id <<<"${{answer%???}}")
-            command curl -sf -H "Authorization: Bearer $TOKEN" {api}/$ID | jq -e 'has("host") and .tls == false'
+            command curl -sf -H "Authorization: Bearer $TOKEN" {api}/$ID | jq -e --arg host $ID.localhost 'has("host") and (.host == null or .host == $host) and .tls == false'
             kubectl wait --for=condition=Available ephemeron/$ID --timeout=300s
             # What kubectl has seen the API may not know yet; and the token may be over.
-            TOKEN=$(command curl -sf -X POST {api}/auth -H 'Content-Type: application/json' -d '{{"app":"example","key":"apikey","uid":"user"}}' | jq -r .token)
+            TOKEN=$(login)
             for attempt in {{1..60}}; do
                 host=$(command curl -sf -H "Authorization: Bearer $TOKEN" "{api}/$ID?wait=60" | jq -er .host) && break || sleep 1
             done

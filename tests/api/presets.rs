@@ -28,13 +28,11 @@ pub fn cases(cases: &mut Cases) {
         let values = folder.join("values.yaml");
         fs::write(&values, "images: {database: local/server:1}").expect("a file");
         let (shelf, values) = (folder.display().to_string(), values.display().to_string());
-        let mut env =
-            vec![("EPHEMERON_PRESETS", shelf.as_str()), ("EPHEMERON_PRESET_VALUES", values.as_str())];
-        env.extend(PATIENT);
+        let presets = [("EPHEMERON_PRESETS", shelf.as_str()), ("EPHEMERON_PRESET_VALUES", values.as_str())];
+        let env = [presets, PATIENT].concat();
         // Both programs have the same presets.
         let selector = ("EPHEMERON_SELECTOR", "ephemerons.qualified.io/app=shelf");
-        let of_controller: Vec<_> = env.iter().copied().chain([selector]).collect();
-        let controller = Controller::start(cluster, "localhost", &of_controller);
+        let controller = Controller::start(cluster, "localhost", &[&env[..], &[selector]].concat());
         controller.says("\"ready\"").await;
         let config = CONFIG.replace("shop: {", "shelf: {").replace("key of the shop", "key of the shelf");
         let server = Server::with(&world, &config, &env).await;

@@ -26,15 +26,6 @@ machine_python() {
 	if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then machine ensurepip:python3-venv; fi
 }
 
-# environment FOLDER REQUIREMENTS: a virtual environment with what these ask for; made anew when they change.
-environment() {
-	if cmp -s "$2" "$1/requirements.txt"; then return; fi
-	rm -rf "$1"
-	python3 -m venv "$1"
-	again "$1/bin/pip" -q --disable-pip-version-check install --require-hashes --requirement "$2"
-	cp "$2" "$1/requirements.txt"
-}
-
 # machine_node: node and npm on the PATH, 20 or newer. Debian 12 has Node.js 18: PyPI has a newer one.
 machine_node() {
 	local major

@@ -168,10 +168,10 @@ func (c *Cluster) waitReady(ctx context.Context, name string) error {
 	for deadline := time.Now().Add(readyTimeout); time.Now().Before(deadline); {
 		all, err := c.programs(ctx)
 		why = "the supervisor does not know it"
-		if err != nil && c.box() == 0 {
-			return err
-		}
 		if err != nil {
+			if c.box() == 0 {
+				return err
+			}
 			why = err.Error()
 		}
 		for _, st := range all {

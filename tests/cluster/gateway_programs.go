@@ -16,13 +16,14 @@ import (
 // downloadModule returns the folder of a Go module's files; Go checks them against its checksum database.
 func downloadModule(ctx context.Context, log io.Writer, module, version string) (string, error) {
 	at := module + "@" + version
-	if err := runGo(ctx, log, os.TempDir(), nil, "mod", "download", at); err != nil {
-		return "", fmt.Errorf("download the Go module %s: %w", at, err)
-	}
-	// Outside of any module: this tool does not depend on it.
-	command := exec.CommandContext(ctx, "go", "mod", "download", "-json", at)
-	command.Dir = os.TempDir()
-	out, err := command.Output()
+	var out []byte
+	err := again(ctx, log, func() (err error) {
+		// Outside of any module: this tool does not depend on it.
+		command := exec.CommandContext(ctx, "go", "mod", "download", "-json", at)
+		command.Dir = os.TempDir()
+		out, err = command.Output()
+		return err
+	})
 	var answer struct{ Dir, Error string }
 	if decodeErr := json.Unmarshal(out, &answer); decodeErr == nil && answer.Error != "" {
 		return "", fmt.Errorf("download the Go module %s: %s", at, answer.Error)

@@ -1,8 +1,9 @@
 //! Manifests that cannot work are refused by the API server, in words that tell what to do.
 
-use ephemeron::resource::Ephemeron;
-
-use crate::Cases;
+use crate::{
+    Cases,
+    cluster::{condition, message},
+};
 
 /// A name, a spec, and what kubectl must say.
 const REFUSED: &[(&str, &str, &str)] = &[
@@ -97,12 +98,11 @@ pub fn cases(cases: &mut Cases) {
         for (more, reason, wanted) in rows {
             let name = cluster.name("invalid");
             cluster.apply(&crate::life::manifest(&name, "30m", more)).await.expect("it is accepted");
-            let says = |one: &Ephemeron| {
-                let conditions = one.status.as_ref().map_or(&[][..], |status| &status.conditions);
-                let message = conditions.iter().find_map(|one| one.message.as_deref()).unwrap_or_default();
-                crate::cluster::condition(one, "Available").1 == reason && message.contains(wanted)
-            };
-            cluster.reaches(&name, &format!("says {wanted:?} of {more}"), says).await;
+            cluster
+                .reaches(&name, &format!("says {wanted:?} of {more}"), |one| {
+                    condition(one, "Available").1 == reason && message(one, "Available").contains(wanted)
+                })
+                .await;
             cluster.delete(&name).await;
         }
     });

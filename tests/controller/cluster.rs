@@ -230,6 +230,13 @@ pub fn condition<'a>(one: &'a Ephemeron, r#type: &str) -> (&'a str, &'a str) {
         .map_or(("", ""), |found| (found.status.as_str(), found.reason.as_deref().unwrap_or_default()))
 }
 
+/// What a condition says.
+#[allow(dead_code, reason = "the benchmark has no need of it")]
+pub fn message<'a>(one: &'a Ephemeron, r#type: &str) -> &'a str {
+    let conditions = one.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    conditions::find(conditions, r#type).and_then(|found| found.message.as_deref()).unwrap_or_default()
+}
+
 /// Looks again and again until there is something; gives up after [`LIMIT`].
 pub async fn until<T, F>(what: &str, look: impl FnMut() -> F) -> T
 where

@@ -7,7 +7,6 @@ mod records;
 
 use std::{fs, path::PathBuf};
 
-use ephemeron::resource::Ephemeron;
 use serde_json::{Value, json};
 
 use crate::{Cases, World, cluster::Cluster, controllers::Controller, guest::Guest};
@@ -102,13 +101,4 @@ fn guest(name: &str, version: &str, rendered: &Value) -> Vec<u8> {
 fn description(name: &str, version: &str) -> String {
     json!({"apiVersion": "preset.ephemeron/v1", "name": name, "version": version, "parameters": {"type": "object"}})
         .to_string()
-}
-
-/// What a condition says.
-fn message(one: &Ephemeron, r#type: &str) -> String {
-    let conditions = one.status.iter().flat_map(|status| &status.conditions);
-    conditions
-        .filter(|found| found.r#type == r#type)
-        .find_map(|found| found.message.clone())
-        .unwrap_or_default()
 }

@@ -10,7 +10,7 @@ use kube::{Api, api::ListParams};
 
 use crate::{
     Cases, World,
-    cluster::{Cluster, condition, until},
+    cluster::{Cluster, condition, message, until},
     controllers::Controller,
     life::{PROBE, manifest_for},
 };
@@ -316,15 +316,10 @@ spec: {{hostnames: [{name}.localhost], parentRefs: [{{name: traefik, namespace: 
 
 /// Waits until the Ephemeron says why it is stuck, and an Event does, too.
 async fn stuck(cluster: &Cluster, name: &str, reason: &str, words: &[&str]) {
-    let said = |one: &ephemeron::resource::Ephemeron| {
-        let conditions = one.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        let available = ephemeron::resource::conditions::find(conditions, "Available");
-        available.and_then(|available| available.message.clone()).unwrap_or_default()
-    };
     cluster
         .reaches(name, &format!("says {reason}: {words:?}"), |one| {
             condition(one, "Available") == ("False", reason)
-                && words.iter().all(|words| said(one).contains(words))
+                && words.iter().all(|words| message(one, "Available").contains(words))
         })
         .await;
     until(&format!("an Event says {reason}"), || async {

@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use super::{Shelf, description, greeting, guest, message, template};
+use super::{Shelf, description, greeting, guest, template};
 use crate::{
     Cases, World,
-    cluster::{Cluster, condition, until},
+    cluster::{Cluster, condition, message, until},
     guest::{Guest, TEXT, words},
     troubles::events,
 };

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Shelf, description, greeting};
 use crate::{
     Cases,
-    cluster::{condition, until},
+    cluster::{condition, message, until},
     guest::{Guest, TEXT, words},
     troubles::faults,
 };
@@ -37,7 +37,7 @@ pub fn cases(cases: &mut Cases) {
         cluster.kubectl(&format!("patch eph {name} --subresource=status --type=merge -p '{record}'")).await;
         let one = cluster
             .reaches(&name, "is told that its record is lost", |one| {
-                message(one).contains("out of the status")
+                message(one, "PresetReady").contains("out of the status")
             })
             .await;
         assert_eq!(condition(&one, "PresetReady"), ("True", "Rendered"));
@@ -66,12 +66,15 @@ pub fn cases(cases: &mut Cases) {
         }
         // This one the API server does not see. Should it do so one day, the better.
         if change(r#"{"b":1}"#).await.status.success() {
-            let one = cluster.reaches(&name, "is told so", |one| message(one).contains("no effect")).await;
+            let one = cluster
+                .reaches(&name, "is told so", |one| message(one, "PresetReady").contains("no effect"))
+                .await;
             assert_eq!(condition(&one, "Available").0, "True");
             change(r#"{"a":1}"#).await;
             cluster
                 .reaches(&name, "is as it was", |one| {
-                    !message(one).contains("no effect") && condition(one, "PresetReady").0 == "True"
+                    !message(one, "PresetReady").contains("no effect")
+                        && condition(one, "PresetReady").0 == "True"
                 })
                 .await;
         }
@@ -126,12 +129,8 @@ pub fn cases(cases: &mut Cases) {
         let one = cluster
             .reaches(&name, "is refused", |one| condition(one, "PresetReady").1 == "InvalidParameters")
             .await;
-        assert_eq!(message(&one).matches(&format!("{text}: {text}")).count(), 30);
+        assert_eq!(message(&one, "PresetReady").matches(&format!("{text}: {text}")).count(), 30);
         cluster.delete(&name).await;
         controller.stop().await;
     });
-}
-
-fn message(one: &ephemeron::resource::Ephemeron) -> String {
-    super::message(one, "PresetReady")
 }
